@@ -4,8 +4,8 @@
     ROOT/NAME/versions/VERSION/manifest.json    their digests and where they come from; written last
     ROOT/NAME/current.json                  the versions that were current, oldest first; the last is current now
 
-A version without a manifest does not exist: what a killed upload left is overwritten by the next upload. `current.json` is
-replaced as a whole, so that a reader sees the old one or the new one.
+A version without a manifest does not exist: what a killed upload left is overwritten or removed by the next upload.
+`current.json` is replaced as a whole, so that a reader sees the old one or the new one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import shutil
+import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,9 @@ REMEDY = "put it back from a back-up, or roll back and promote the model's direc
 
 KEPT_BEFORE = 50
 """Versions that `current.json` remembers for `rollback`."""
+
+PART_SECONDS = 86400.0
+"""So long nobody writes to a file that is being uploaded: the clocks of several machines may differ."""
 
 
 @dataclass(frozen=True)
@@ -150,10 +154,17 @@ class Registry:
         manifest = Manifest(name, version, datetime.now(UTC).isoformat(timespec="seconds"), digests, about or {}, sizes)
         text = json.dumps(asdict(manifest), indent=1).encode()
         Manifest.parse(text, f"model {directory}")  # what no worker would take is not published
+        self._remove_parts(name)
         for file, path in paths.items():
             self._storage.put(path, f"{folder}/{file}")
         self._write(f"{folder}/{MANIFEST}", text)
         return manifest
+
+    def _remove_parts(self, name: str) -> None:
+        """Remove what killed uploads of a model left."""
+        folder, before = f"{self._storage.root}/{name}", time.time() - PART_SECONDS
+        for place in (folder, *(f"{folder}/versions/{version}" for version in self._version_folders(name))):
+            self._storage.remove_parts(place, before)
 
     def promote(self, name: str, version: str) -> None:
         """Make a version the current one."""

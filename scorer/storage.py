@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -14,6 +16,9 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from scorer.own_folder import unique
+
+PART = re.compile(r"\..+\.[0-9]+(-[0-9a-f]{8})?")
+"""What a folder's writers call a file until it is whole; without the second part in versions before."""
 
 BLOCK_BYTES = 1 << 24
 """Bytes of a file that are in memory at once while it is copied."""
@@ -75,6 +80,16 @@ class Storage:
             self._files.rm_file(path)
         except FileNotFoundError:
             return
+
+    def remove_parts(self, folder: str, before: float) -> None:
+        """Remove what killed writers left in a folder, and nobody has written to since then, seconds since 1970.
+
+        An object store has none: it puts whole objects.
+        """
+        for path in Path(folder).glob(".*") if self.is_local else ():
+            with contextlib.suppress(OSError):  # gone, or another user's: a write does not depend on it
+                if PART.fullmatch(path.name) and path.lstat().st_mtime < before:
+                    path.unlink()
 
     def entries(self, folder: str) -> list[dict[str, Any]]:
         """What is in a folder, as fsspec's `ls` describes it (`name` is the path, `type` "file" or "directory").

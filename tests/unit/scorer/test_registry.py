@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,25 @@ def test_a_killed_upload_is_no_version(registry: Registry, tmp_path: Path, monke
     calls, allowed = 0, 99
     registry.publish("nano", "v1", directory)
     assert [manifest.version for manifest in registry.versions("nano")] == ["v1"]
+
+
+def test_what_a_killed_upload_left_is_removed_by_a_later_one_of_any_version(tmp_path: Path) -> None:
+    registry, now = Registry(str(tmp_path / "registry"), tmp_path / "cache"), time.time()
+    registry.publish("nano", "v0", model(tmp_path / "a", "old"))
+    folder = tmp_path / "registry/nano"
+    (folder / "versions/v1").mkdir()
+    names = (".current.json.7-0123abcd", "versions/v1/.model.safetensors.7-0123abcd", "versions/v1/.model.safetensors.7")
+    for name in names:
+        (folder / name).touch()
+        os.utime(folder / name, (now - 2 * 86400,) * 2)
+    kept = ("versions/v1/.model.safetensors.8-0123abcd", "versions/v1/.nfs0001", "versions/v1/.hidden.7-0123")
+    for name in kept:
+        (folder / name).touch()  # the first: another process writes it now
+    for name in kept[1:]:
+        os.utime(folder / name, (now - 2 * 86400,) * 2)
+    registry.publish("nano", "v2", model(tmp_path / "b", "new"))
+    assert [name for name in names if (folder / name).exists()] == []
+    assert [name for name in kept if (folder / name).exists()] == list(kept)
 
 
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
