@@ -55,6 +55,7 @@ class AudioTrack:
         if self._heard is not None and place < self._heard:
             later = self.streams[self._heard]
             self._packets = [other for other in self._packets if other.stream is not later]
+            self._bytes = sum(other.size for other in self._packets)
             self._steps_back = StepsBack()
         if self._heard is None or place <= self._heard:
             self._heard = place
