@@ -15,7 +15,6 @@ from streams.topic_names import PICTURES_TOPIC, Named, prefixed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from scorer.own_folder import OwnFolder
     from scorer.registry import Registry
     from scorer.remote.client import RemoteScorer
     from scorer.remote.replica import Limits
@@ -297,25 +296,6 @@ def folder_limits(settings: Settings, scores: bool = False) -> FolderLimits:
         export_days=settings.export_days,
         store_days=settings.store_days if scores and not settings.influx_url else 0.0,
     )
-
-
-def make_data_folder(settings: Settings, name: str = "") -> None:
-    """Make the data folder, or the one of this name in it, where it is missing. Raises `SettingsError` where that fails."""
-    try:
-        (settings.data_dir / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError("FVQ_DATA_DIR", f"{settings.data_dir / name} cannot be created: {error.strerror}") from error
-
-
-def own_folder(settings: Settings, name: str) -> OwnFolder:
-    """This process's folder in the one of this name in the data folder. Raises `SettingsError` where it cannot be made."""
-    from scorer.own_folder import OwnFolder
-
-    parent = settings.data_dir.absolute() / name
-    try:
-        return OwnFolder(parent)
-    except OSError as error:
-        raise SettingsError("FVQ_DATA_DIR", f"{parent} cannot be written to: {error.strerror}") from error
 
 
 def keeping(settings: Settings) -> Keeping:

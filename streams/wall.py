@@ -15,6 +15,7 @@ from scorer.sampling import SamplerPool, VideoFacts
 from scorer.spec import SamplerSpec
 from streams import parts
 from streams.addresses import cannot_listen
+from streams.data_folder import make_data_folder
 from streams.errors import SettingsError
 from streams.events import AlertAcknowledgement
 from streams.kafka.agent import STOP_SECONDS, Agent
@@ -49,7 +50,7 @@ def run_wall(settings: Settings, life: Life, quiet: bool) -> None:
     """
     life.starts()
     gate = Gate(parts.access(settings))
-    parts.make_data_folder(settings)
+    make_data_folder(settings.data_dir)
     connection = parts.connection(settings)
     check_broker(connection)
     check_rights(connection, "fvq web", rights_of(NEEDS["fvq web"], settings.group, named=connection.named))

@@ -30,6 +30,7 @@ from streams.alerts.policy import load_policy
 from streams.alerts.state import StreamState
 from streams.alerts.state_topic import check_alert_topics
 from streams.alerts.watch import Couriers, PolicyWatch, follow
+from streams.data_folder import make_data_folder, own_folder
 from streams.errors import SettingsError
 from streams.events import PICTURES_TOPIC, SEGMENTS_TOPIC, AlertCause
 from streams.ingest.silence import IngestStates
@@ -114,8 +115,8 @@ def run_worker(settings: Settings, pages: StartingPages, life: Life) -> int:
     pages.say("it loads its model")
     models, followers = models_of(settings, connection)
     served = models.served
-    parts.make_data_folder(settings, connection.named(FAUST_FOLDER))
-    inbox = parts.own_folder(settings, "inbox")
+    make_data_folder(settings.data_dir, connection.named(FAUST_FOLDER))
+    inbox = own_folder(settings.data_dir, "inbox")
     sink = parts.sink(settings)
     pictures = _picture_limits(settings, connection)
     pipelines: list[SegmentPipeline] = []

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from scorer.process import die_with_parent
 from streams import parts
+from streams.data_folder import make_data_folder
 from streams.errors import MediaError
 from streams.events import ALERTS_TOPIC, DEAD_LETTER_TOPIC, SCORES_TOPIC
 from streams.kafka.connection import Connection
@@ -47,7 +48,7 @@ def own_kafka(stack: ExitStack, settings: Settings) -> Connection:
 
     Before that the data folder is made, so that a wrong one is told at once. Raises `SettingsError`.
     """
-    parts.make_data_folder(settings)
+    make_data_folder(settings.data_dir)
     if settings.broker:
         connection = parts.connection(settings)
     else:

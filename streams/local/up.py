@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from streams import parts
+from streams.data_folder import own_folder
 from streams.ingest.announce import announce
 from streams.ingest.files import cut_all, events_of, find_sources, in_order
 from streams.kafka.clients import reading
@@ -42,7 +43,7 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
     view = View(as_json)
     sources = find_sources(source)
     with ExitStack() as stack:
-        own = parts.own_folder(settings, "up")
+        own = own_folder(settings.data_dir, "up")
         stack.callback(own.delete)
         work = own.path
         connection = own_kafka(stack, settings)
