@@ -61,15 +61,19 @@ def folders_of(arguments: Sequence[str]) -> Listed:
 
 
 def _add(sources: Listed, place: str, name: str, value: str) -> None:
-    if not name or len(name) > LONGEST_NAME or printable(name) != name:
-        raise SettingsError(
-            place, f"{printable(name)[:100]!r} cannot be a stream's name: 1 to {LONGEST_NAME} printable characters"
-        )
+    check_name(place, name)
     if name in sources:
         raise SettingsError(
             place, f"two sources are named {name}: give them names of their own, NAME={'DIR' if place == 'DIR' else 'URL'}"
         )
     sources[name] = value
+
+
+def check_name(place: str, name: str) -> None:
+    """Raise `SettingsError` where a text cannot be a stream's name: browsers take `.` and `..` in an address for folders."""
+    if not name or len(name) > LONGEST_NAME or printable(name) != name or name in (".", ".."):
+        rule = f"1 to {LONGEST_NAME} printable characters, and neither . nor .."
+        raise SettingsError(place, f"{printable(name)[:100]!r} cannot be a stream's name: {rule}")
 
 
 def name_of(url: str) -> str:

@@ -9,9 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from streams.addresses import is_loopback
 from streams.errors import SettingsError
-from streams.ingest.names import LONGEST_NAME, Listed, listed
+from streams.ingest.names import Listed, check_name, listed
 from streams.ingest.push.rtmp import Place
-from streams.text import printable
 
 SHORTEST_KEY = 8
 """Characters of a stream key where more than this machine can connect."""
@@ -147,10 +146,7 @@ def push_sources_of(arguments: Sequence[str], lines: Iterable[str] = ()) -> List
                 place, "a source is NAME=ADDRESS: its name is not made from the address, which has the stream key"
             )
         name = match["name"]
-        if len(name) > LONGEST_NAME or printable(name) != name:
-            raise SettingsError(
-                place, f"{printable(name)[:100]!r} cannot be a stream's name: 1 to {LONGEST_NAME} printable characters"
-            )
+        check_name(place, name)
         if name in sources:
             raise SettingsError(place, f"two sources are named {name}: give them names of their own")
         try:

@@ -59,6 +59,7 @@ def test_options_become_the_plan_of_each_folder(started: list[LiveOptions], tmp_
         (["none"], "none is not a folder"),
         (["=cam"], "'=cam' is not [NAME=]DIR"),
         (["a\nb=cam"], r"'a\\nb' cannot be a stream's name"),
+        (["..=cam"], r"'..' cannot be a stream's name"),
         (["x" * 161 + "=cam"], "cannot be a stream's name"),
         (["cam", "--label", "x"], "is not NAME=VALUE"),
     ],

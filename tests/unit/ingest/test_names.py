@@ -61,6 +61,9 @@ def test_two_sources_of_one_name_are_an_error_that_names_the_place() -> None:
         "n" * 161 + "=http://a/b",
         "",
         "file:///x",
+        ".=http://a/b",
+        "..=http://a/b",
+        "http://a/..",
     ],
 )
 def test_what_is_no_source_is_an_error(text: str) -> None:

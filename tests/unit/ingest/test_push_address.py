@@ -66,6 +66,7 @@ def test_an_address_that_cannot_be_used_says_why_without_its_secret(text: str, w
         ([f"rtmp://0.0.0.0/live/{KEY}"], "a source is NAME=ADDRESS"),
         ([f"=rtmp://0.0.0.0/live/{KEY}"], "a source is NAME=ADDRESS"),
         ([f"a\x1b=rtmp://0.0.0.0/live/{KEY}"], "cannot be a stream's name"),
+        ([f".=rtmp://0.0.0.0/live/{KEY}"], "cannot be a stream's name"),
         ([f"a=rtmp://0.0.0.0/live/{KEY}", f"a=rtmp://0.0.0.0/live/{KEY}2"], "two sources are named a"),
         ([f"a=rtmp://0.0.0.0/live/{KEY}", f"b=rtmp://0.0.0.0/live/{KEY}"], "a and b have the same stream key on port 1935"),
         ([f"a=rtmp://0.0.0.0/live/{KEY}", f"b=rtmp://127.0.0.1/x/{KEY}?mode=listener"], "name the same host"),
