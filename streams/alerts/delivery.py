@@ -275,8 +275,8 @@ class Courier:
                 self._post_again([alert])
 
     def _too_old(self, alert: QualityAlert) -> bool:
-        """Whether an alert is too old to be delivered. One that this worker judges and that still fires never is, nor the end of one
-        that was delivered here: an incident would stay open for ever."""
+        """Whether an alert is too old to be delivered. One that this worker judges and that still fires never is, nor the end of
+        one that was delivered here: an incident would stay open for ever."""
         if _age(alert) <= self._receiver.give_up or (alert.state == "resolved" and alert.alert_id in self._open_there):
             return False
         return alert.state != "firing" or alert.alert_id not in {open_alert.alert_id for open_alert in self._firing()}
