@@ -63,6 +63,8 @@ class _Group(TyperGroup):
 
 
 def _check_paths(command: Any, context: Any, args: list[str]) -> None:
+    if context.resilient_parsing:
+        return  # a shell asks how the line could go on
     given, _, _ = command.make_parser(context).parse_args(args=list(args))
     for parameter in command.params:
         value = given.get(parameter.name)
