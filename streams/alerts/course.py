@@ -60,7 +60,7 @@ class Courses:
         """Whether an alert of a score's rendition is open, or may be about to open or to end; of a score that was taken in.
 
         So it is where a stretch is pending, where the last score was under the usual one by more than the slack, and where
-        the smoothed one is nearer to its threshold than half of the hysteresis.
+        the smoothed one is nearer to its threshold than to where it is good again.
         """
         state = self._streams.get(score.stream_id)
         rendition = state.renditions.get(score.rendition or "") if state is not None else None
@@ -71,4 +71,4 @@ class Courses:
         if any(watch.open_alert is not None or watch.pending_since is not None for watch in watches) or rendition.cusum:
             return True
         low = self._policy.of(score.labels).low_quality
-        return low.enabled and rendition.smoothed is not None and rendition.smoothed < low.threshold + low.hysteresis / 2
+        return low.enabled and rendition.smoothed is not None and rendition.smoothed < (low.threshold + low.good_from) / 2

@@ -29,8 +29,15 @@ class LowQuality(Timing):
     """The smoothed score is under a fixed limit, whatever is usual for the stream."""
 
     threshold: float = Field(40.0, ge=0, le=100, description="The smoothed score under which quality is low, points.")
-    hysteresis: float = Field(8.0, ge=0, le=50, description="Points over the threshold that it takes to be good again.")
+    hysteresis: float = Field(
+        8.0, ge=0, le=50, description="Points over the threshold that it takes to be good again; at most half of what is left to 100."
+    )
     minimum: float = Field(10.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
+
+    @property
+    def good_from(self) -> float:
+        """The smoothed score from which quality is good again, points: one that a stream can have."""
+        return self.threshold + min(self.hysteresis, (100.0 - self.threshold) / 2)
 
 
 class QualityDrop(Timing):
@@ -52,19 +59,35 @@ class QualityDrop(Timing):
     warm_up: float = Field(8.0, ge=0, le=3600, description="Seconds of scores that the baseline needs before drops are judged.")
 
 
-class Black(Timing):
+class Share(Timing):
+    """A share of a segment, 0-1, is too high."""
+
+    threshold: float
+    hysteresis: float
+
+    @property
+    def good_under(self) -> float:
+        """The share under which a segment is good again: one that a stream can have."""
+        return self.threshold - min(self.hysteresis, self.threshold / 2)
+
+
+class Black(Share):
     """The picture is black."""
 
     threshold: float = Field(0.95, gt=0, le=1, description="Share of black pixels from which a segment is black.")
-    hysteresis: float = Field(0.1, ge=0, le=1, description="How much less it must be to be a picture again.")
+    hysteresis: float = Field(
+        0.1, ge=0, le=1, description="How much less it must be to be a picture again; at most half of the threshold."
+    )
     severity: Severity = Field("critical", description=_SEVERITY)
 
 
-class Frozen(Timing):
+class Frozen(Share):
     """The picture does not move."""
 
     threshold: float = Field(0.95, gt=0, le=1, description="Share of repeated frames from which a segment is frozen.")
-    hysteresis: float = Field(0.1, ge=0, le=1, description="How much less it must be to be moving again.")
+    hysteresis: float = Field(
+        0.1, ge=0, le=1, description="How much less it must be to be moving again; at most half of the threshold."
+    )
     severity: Severity = Field("critical", description=_SEVERITY)
 
 
@@ -79,11 +102,13 @@ class NoFace(Timing):
     )
 
 
-class Silent(Timing):
+class Silent(Share):
     """A stream that had sound has none: its audio track is silent, or gone."""
 
     threshold: float = Field(0.95, gt=0, le=1, description="Share of its time without sound from which a segment is silent.")
-    hysteresis: float = Field(0.1, ge=0, le=1, description="How much less it must be to have sound again.")
+    hysteresis: float = Field(
+        0.1, ge=0, le=1, description="How much less it must be to have sound again; at most half of the threshold."
+    )
     minimum: float = Field(20.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
     clear: float = Field(4.0, ge=0, le=3600, description="Seconds with sound that it takes for the alert to resolve.")
     warm_up: float = Field(10.0, ge=0, le=3600, description="Seconds of sound that a stream must have had before.")

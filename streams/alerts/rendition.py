@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from streams.alerts.averages import averaged, averaged_levels, levels_of, measured_alike, scored_alike, weight_of
 from streams.alerts.clock import end_of
-from streams.alerts.limits import Alerts, Black, Frozen, QualityDrop, Timing
+from streams.alerts.limits import Alerts, QualityDrop, Share, Timing
 from streams.alerts.moves import USUAL_SECONDS, is_spoiled
 from streams.alerts.sound import is_known, silence_of, with_segment
 from streams.alerts.state import OpenAlert, RenditionState, Sound, Watch
@@ -164,10 +164,10 @@ def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timin
     return Watch(ended_at=max(since, watch.open_alert.started_at))
 
 
-def _judge_signal(watches: _Watches, kind: AlertKind, share: float, limits: Black | Frozen) -> bool:
+def _judge_signal(watches: _Watches, kind: AlertKind, share: float, limits: Share) -> bool:
     """Judge a share of the picture, 0 to 1; returns whether this segment alone is over the threshold."""
     bad = limits.enabled and share >= limits.threshold
-    watches.update(kind, _Reading(bad, share < limits.threshold - limits.hysteresis, share, limits.threshold), limits)
+    watches.update(kind, _Reading(bad, share < limits.good_under, share, limits.threshold), limits)
     return bad
 
 
@@ -181,7 +181,7 @@ def _judge_sound(state: RenditionState, watches: _Watches, limits: Alerts) -> Re
     if silence is None:
         return state
     bad = silence >= silent.threshold and is_known(state.sound, limits)
-    reading = _Reading(bad, silence < silent.threshold - silent.hysteresis, silence, silent.threshold, by_any_look=True)
+    reading = _Reading(bad, silence < silent.good_under, silence, silent.threshold, by_any_look=True)
     watches.update("silent", reading, silent)
     return replace(state, sound=with_segment(state.sound, score, silence, limits))
 
@@ -235,7 +235,7 @@ def _judge_quality(state: RenditionState, watches: _Watches, score: SegmentScore
     smoothed = averaged(state.smoothed, value, weight_of(score.duration, limits.smoothing))
     baseline = value if state.baseline is None else state.baseline
 
-    bad, good = smoothed < low.threshold, smoothed >= low.threshold + low.hysteresis
+    bad, good = smoothed < low.threshold, smoothed >= low.good_from
     watches.update("low-quality", _Reading(bad, good, smoothed, low.threshold, baseline, unsure=state.glanced), low)
 
     slack, limit = max(drop.slack, drop.noise_slack * math.sqrt(state.variance)), drop_limit(state, drop)
