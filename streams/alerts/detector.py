@@ -80,7 +80,8 @@ def step(
     alerts += more
     until = end_of(score) if state.until is None else max(state.until, end_of(score))
     latest = max((time for time in (received, state.received) if time is not None), default=None)
-    return replace(state, until=until, segment_id=score.segment_id, labels=score.labels, received=latest), alerts
+    latest_segment = {"segment_id": score.segment_id, "labels": score.labels, "duration": score.duration}
+    return replace(state, until=until, received=latest, **latest_segment), alerts
 
 
 def tick(
@@ -104,9 +105,10 @@ def tick(
     if state.silence is not None and not limits.no_segments.enabled:
         resolved = _silence_over(state, state.silence, until_now, state.segment_id)
         return replace(state, silence=None), [resolved]
-    if silent_for < limits.no_segments.after:
+    after, severity = limits.no_segments.patience(state.duration), limits.no_segments.severity
+    if silent_for < after:
         return state, []
-    if lasts >= limits.no_segments.given_up_after:
+    if lasts >= max(limits.no_segments.given_up_after, 2 * after):
         # Not at the last segment's end: alerts that ended so long ago are too old for receivers, where they would stay open.
         return None, close_all(state, until_now)
     if state.ended:
@@ -119,7 +121,6 @@ def tick(
     resumed = state.silence_ended_at
     if resumed is not None and (state.until - resumed).total_seconds() + silent_for < limits.no_segments.cool_down:
         return state, []
-    after, severity = limits.no_segments.after, limits.no_segments.severity
     silence = OpenAlert(state.until, after, None, state.labels, after, severity, explain(state))
     firing = _alert(state.stream_id, "", "no-segments", silence, state.segment_id)
     return replace(state, silence=silence, silence_started_at=state.until), [firing]

@@ -30,7 +30,10 @@ class LowQuality(Timing):
 
     threshold: float = Field(40.0, ge=0, le=100, description="The smoothed score under which quality is low, points.")
     hysteresis: float = Field(
-        8.0, ge=0, le=50, description="Points over the threshold that it takes to be good again; at most half of what is left to 100."
+        8.0,
+        ge=0,
+        le=50,
+        description="Points over the threshold that it takes to be good again; at most half of what is left to 100.",
     )
     minimum: float = Field(10.0, ge=0, le=3600, description="Seconds that it must last before the alert fires.")
 
@@ -118,7 +121,12 @@ class NoSegments(Part):
     """A stream that did not end on purpose sends no more segments."""
 
     enabled: bool = Field(True, description="Whether this kind of alert is raised.")
-    after: float = Field(20.0, ge=2, le=86400, description="Seconds without a segment after which the alert fires.")
+    after: float = Field(
+        20.0,
+        ge=2,
+        le=86400,
+        description="Seconds without a segment after which the alert fires; half of it after the next one was due, if later.",
+    )
     cool_down: float = Field(60.0, ge=0, le=86400, description="Seconds after an alert's end in which none of its kind fires.")
     forget_after: float = Field(
         86400.0,
@@ -128,6 +136,13 @@ class NoSegments(Part):
         "Counts as twice `after` where it is less.",
     )
     severity: Severity = Field("critical", description=_SEVERITY)
+
+    def patience(self, duration: float) -> float:
+        """Seconds without a segment after which a stream is silent. duration: of its latest segment, seconds.
+
+        A segment comes when it is over: a stream whose segments last longer than `after` is without one for so long each time.
+        """
+        return max(self.after, duration + self.after / 2)
 
     @property
     def given_up_after(self) -> float:

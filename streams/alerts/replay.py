@@ -39,7 +39,7 @@ class Replay:
     def add(self, score: SegmentScore) -> None:
         """Judge the next segment, and the silence before it."""
         limits = self._limits(score.labels)
-        self._judge_silence(score.start, limits)
+        self._judge_silence(end_of(score), limits)  # when a worker learns of it
         labelled = score.model_copy(update={"labels": score.labels | self._labels}) if self._labels else score
         self._state, alerts = step(self._state, labelled, limits)
         self._note(alerts)
@@ -60,10 +60,11 @@ class Replay:
         last, silence = self._state.until, limits.no_segments
         if last is None:
             return
-        moments = [silence.after, silence.given_up_after]
+        after = silence.patience(self._state.duration)
+        moments = [after, max(silence.given_up_after, 2 * after)]
         if self._state.silence_ended_at is not None:
             rested = silence.cool_down - (last - self._state.silence_ended_at).total_seconds()
-            moments.append(max(silence.after, rested + ROUNDING_SECONDS))
+            moments.append(max(after, rested + ROUNDING_SECONDS))
         for seconds in sorted(moments):
             if self._state.until is None or (until - last).total_seconds() < seconds:
                 return

@@ -166,7 +166,7 @@ class StreamState:
     renditions: by name, '' for segments that name none. until: latest end of a segment. segment_id, labels: of the latest
     segment. ended: the stream ended on purpose. silence: the open alert of kind no-segments. silence_started_at,
     silence_ended_at: start of the last such alert, and the end of the last one that is over. received: the latest time at which a
-    segment's score was written, by the broker's record.
+    segment's score was written, by the broker's record. duration: of the latest segment, seconds.
     """
 
     stream_id: str
@@ -179,6 +179,7 @@ class StreamState:
     silence_started_at: Annotated[datetime | None, Field(alias="judged")] = None
     silence_ended_at: Annotated[datetime | None, Field(alias="back")] = None
     received: datetime | None = None
+    duration: float = 0.0
 
     def with_rendition(self, name: str, rendition: RenditionState) -> StreamState:
         """The state with this state of one rendition in it."""

@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from streams.alerts.policy import default_limits, parse_policy
-from tests.support.alerts import fold, kinds_and_states, make_score, stream_of
+from streams.alerts.detector import step, tick
+from streams.alerts.policy import AlertPolicy, default_limits, parse_policy
+from streams.alerts.replay import Replay
+from streams.alerts.state import StreamState
+from streams.events import QualityAlert, SegmentScore
+from tests.support.alerts import BEGIN, fold, kinds_and_states, make_score, stream_of
+
+
+def long_segments(seconds: float, count: int, first: int = 0) -> list[SegmentScore]:
+    """Segments of so many seconds, one after another."""
+    places = range(first, first + count)
+    longer = [{"start": BEGIN + timedelta(seconds=seconds * place), "duration": seconds} for place in places]
+    return [make_score(place).model_copy(update=changes) for place, changes in zip(places, longer, strict=True)]
+
+
+def live(scores: list[SegmentScore], silent_after: int) -> list[QualityAlert]:
+    """The alerts of a stream whose segments come when they are over, and that is judged each second; it ends in silence."""
+    limits, state, alerts = default_limits(), StreamState("channel"), []
+    for place, score in enumerate(scores):
+        arrived = score.start + timedelta(seconds=score.duration + 1)
+        state, more = step(state, score, limits, arrived)
+        alerts += more
+        for second in range(1, int(score.duration) if place + 1 < len(scores) else silent_after + 1):
+            ticked, more = tick(state, arrived + timedelta(seconds=second), second, limits)
+            assert ticked is not None
+            state = ticked
+            alerts += more
+    return alerts
 
 
 @pytest.mark.parametrize("threshold", [84.0, 93.0, 99.0])
@@ -27,3 +55,25 @@ def test_usual_thresholds_have_their_whole_hysteresis() -> None:
     limits = default_limits()
     assert limits.low_quality.good_from == 48
     assert {limits.black.good_under, limits.frozen.good_under, limits.silent.good_under} == {0.95 - 0.1}
+
+
+@pytest.mark.parametrize("seconds", [6.0, 20.0, 21.0, 30.0, 60.0, 3600.0])
+def test_a_stream_is_not_silent_while_its_next_segment_lasts(seconds: float) -> None:
+    assert live(long_segments(seconds, 4), 0) == []
+
+
+@pytest.mark.parametrize(("seconds", "after"), [(2.0, 20), (10.0, 20), (30.0, 40), (60.0, 70)])
+def test_a_stream_is_silent_when_its_next_segment_is_overdue(seconds: float, after: int) -> None:
+    assert live(long_segments(seconds, 3), after - 1) == []
+    (firing,) = live(long_segments(seconds, 3), after)
+    assert (firing.kind, firing.value, firing.threshold) == ("no-segments", after, after)
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_replay_takes_long_segments_as_a_worker_does(missing: int) -> None:
+    scores = long_segments(30, 3) + long_segments(30, 3, first=3 + missing)
+    replay = Replay("channel", AlertPolicy(), {})
+    for score in scores:
+        replay.add(score)
+    kinds = [alert.kind for alert in replay.alerts(BEGIN)]
+    assert kinds == ["no-segments"] * missing

@@ -59,6 +59,7 @@ STATE = StreamState(
     silence_started_at=TIME,
     silence_ended_at=TIME,
     received=TIME,
+    duration=2.0,
 )
 STORED = {
     "stream_id": "channel",
@@ -99,6 +100,7 @@ STORED = {
     "judged": STORED_TIME,
     "back": STORED_TIME,
     "received": STORED_TIME,
+    "duration": 2.0,
 }
 
 
