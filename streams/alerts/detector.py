@@ -80,8 +80,8 @@ def step(
     alerts += more
     until = end_of(score) if state.until is None else max(state.until, end_of(score))
     latest = max((time for time in (received, state.received) if time is not None), default=None)
-    latest_segment = {"segment_id": score.segment_id, "labels": score.labels, "duration": score.duration}
-    return replace(state, until=until, received=latest, **latest_segment), alerts
+    state = replace(state, segment_id=score.segment_id, labels=score.labels, duration=score.duration)
+    return replace(state, until=until, received=latest), alerts
 
 
 def tick(
