@@ -54,7 +54,8 @@ def promote(
     # Whole, because a folder `nano` here is not the model that ships by this name.
     current, candidate = load_engine(name, settings.device, registry), load_engine(str(model.resolve()), settings.device)
     verdict = judge(current, candidate, reference, judged, gate_of(model, gate), recipe_seed(model), scale, model)
-    update = publish(registry, model, name, {"gate": verdict.as_dict()}) if verdict.passed else None
+    about = {"gate": verdict.as_dict()}
+    update = publish(registry, model, name, about, current.model.version) if verdict.passed else None
     if as_json:
         print(json.dumps(verdict.as_dict()))
     else:

@@ -65,14 +65,17 @@ def roll_back(registry: Registry, name: str) -> ModelUpdate:
     return ModelUpdate(name=name, version=version, before=before, time=datetime.now(UTC))
 
 
-def publish(registry: Registry, model: Path, name: str, about: dict[str, Any]) -> ModelUpdate:
+def publish(registry: Registry, model: Path, name: str, about: dict[str, Any], judged_against: str = "") -> ModelUpdate:
     """Put a model directory into the registry and make it current; returns the update to announce.
 
-    about: what the manifest records beside the metrics, for example the gate's verdict.
+    about: what the manifest records beside the metrics, for example the gate's verdict. judged_against: the version that the
+    gate has compared it with; raises `ModelError` where another one serves by now.
     """
     from streams.events import ModelUpdate
 
     _, before = find_model(name, registry)
+    if judged_against not in ("", before.version):
+        raise ModelError(f"{before} serves by now, and {model} was judged against {name}@{judged_against}: promote it once more")
     version = version_of(model)
     metrics = json.loads((model / "metrics.json").read_text())
     registry.publish(name, version, model, {"metrics": metrics} | about)

@@ -56,6 +56,26 @@ def test_what_is_damaged_in_a_registry_is_listed_beside_the_others(tmp_path: Pat
     assert all(words in result.stderr for words in ("a@1: ", "b: ", "c@1: its manifest is gone"))
 
 
+def test_a_model_that_was_judged_against_another_one_than_serves_now_is_not_promoted(
+    nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(str(tmp_path / "registry"), tmp_path / "cache")
+
+    def judge(current: LoadedModel, candidate: LoadedModel, *_: Any) -> gate.Verdict:
+        registry.publish("nano", "faster", nano)  # somebody else promotes while this one is judged, which takes minutes
+        registry.promote("nano", "faster")
+        return gate.Verdict(str(current.model), str(candidate.model), [])
+
+    monkeypatch.setenv("FVQ_REGISTRY", str(tmp_path / "registry"))
+    monkeypatch.setattr(gate, "judge", judge)
+    monkeypatch.setattr("scorer.runtime.export.export_graph", lambda _: None)
+    rated = tmp_path / "rated.csv"
+    rated.write_text("path,mos\n")
+    result = CliRunner().invoke(app, ["promote", "./nano", "--reference", str(rated), "--rated", str(rated)])
+    assert "nano@faster serves by now" in str(result.exception), result.output
+    assert registry.current("nano") == "faster"
+
+
 def test_what_is_judged_is_the_directory(nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[LoadedModel] = []
 
