@@ -104,6 +104,8 @@ class ReloadingEngine:
         current: str | None = None
         try:
             current = self._registry.current(self.model.name)
+            if current == self.model.version:
+                self._refused.clear()  # one that was rolled back may have been mended when it is promoted again
             if self._leaves(current):
                 return False  # before find_model() reads its files, one of which may be missing for a while
             _, new = find_model(self._requested, self._registry)

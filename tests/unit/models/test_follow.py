@@ -155,6 +155,21 @@ def test_a_version_that_is_damaged_after_it_was_published_is_refused_and_logged_
     assert scorer.model.version == "v1"
 
 
+def test_a_refused_version_that_was_mended_takes_over_when_it_is_promoted_again(settings: Settings, registry: Registry) -> None:
+    scorer = ReloadingScorer(settings.model, settings.device, registry)
+    config = settings.data_dir / "models/small/versions/v2/config.json"
+    whole = config.read_bytes()
+    config.write_text("{}")
+    registry.promote("small", "v2")
+    assert not scorer.refresh()
+    registry.rollback("small")
+    assert not scorer.refresh()
+    config.write_bytes(whole)  # as the registry's errors say: from a back-up
+    registry.promote("small", "v2")
+    assert scorer.refresh()
+    assert scorer.model.version == "v2"
+
+
 def test_a_registry_that_is_damaged_or_unreachable_changes_nothing(
     settings: Settings, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
