@@ -30,7 +30,8 @@ MISSING_SHARE = 0.12
 """From this share of missing segments on, the network is the cause, whatever the pictures show: one segment of 2 s is less."""
 
 STOPPED_SECONDS = (10.0, 120.0)
-"""A rendition has stopped if it is behind by the first of these; it was given up before, if by the second, before the start."""
+"""A rendition has stopped if it is behind by the first of these, and by two of its segments: the next one comes when it is over. It
+was given up before, if by the second, before the start."""
 
 SHARED_FALL = 0.25
 """A rendition whose score fell by this share of another one's fall has the same problem."""
@@ -157,7 +158,7 @@ def _compare(state: StreamState, name: str, kind: AlertKind, started_at: datetim
             continue
         if kind == "silent" and not rendition.sound.heard:
             continue  # it never had sound
-        if rendition.until < own.until - stopped:
+        if rendition.until < own.until - max(stopped, timedelta(seconds=2 * rendition.duration)):
             others.stopped.append(other)
         elif rendition.until <= started_at:
             others.unheard.append(other)

@@ -80,8 +80,7 @@ def step(
     alerts += more
     until = end_of(score) if state.until is None else max(state.until, end_of(score))
     latest = max((time for time in (received, state.received) if time is not None), default=None)
-    state = replace(state, segment_id=score.segment_id, labels=score.labels, duration=score.duration)
-    return replace(state, until=until, received=latest), alerts
+    return replace(state, until=until, segment_id=score.segment_id, labels=score.labels, received=latest), alerts
 
 
 def tick(
@@ -255,7 +254,10 @@ def _moved_to(
     ahead: of the score's clock, None if not known. runs_ahead: the segment ends after its score was written.
     """
     if rendition is None:
-        return RenditionState(score.sequence, score.start, end_of(score), ahead=ahead, began_ahead=(ahead or 0.0) > 0)
+        began_ahead = (ahead or 0.0) > 0
+        return RenditionState(
+            score.sequence, score.start, end_of(score), ahead=ahead, began_ahead=began_ahead, duration=score.duration
+        )
     changed = ahead is not None and ahead != (rendition.ahead or 0.0)
     may_be_stray = changed or score.start - rendition.until > timedelta(seconds=STRAY_SECONDS)
     before = None
@@ -276,6 +278,7 @@ def _moved_to(
         began_ahead=rendition.began_ahead and (ahead or 0.0) > 0,
         before=before,
         missing=_missing(rendition.missing, gap, score.duration),
+        duration=score.duration,
     )
 
 

@@ -103,7 +103,7 @@ class RenditionState:
     segments so far came from a clock that was ahead. before: the state before the latest segment, where that one may be a stray
     (`streams.alerts.clock`). behind: the last segments, where they came too late: repeated ones, those of a rendition behind the
     others, or of a clock set back; None where the latest one did not. live: the last segments that were judged.
-    received: when the score of the latest segment was written, by the broker's record.
+    received: when the score of the latest segment was written, by the broker's record. duration: of the latest segment, seconds.
     recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
     segment, 0-1. no_face, silent: the watches of these kinds, outside of `watches`, where older workers would not read the state.
@@ -137,6 +137,7 @@ class RenditionState:
     behind: Run | None = None
     received: datetime | None = None
     live: Run | None = None
+    duration: float = 0.0
 
     def every_watch(self) -> dict[AlertKind, Watch]:
         """The watches of all kinds."""
@@ -166,7 +167,7 @@ class StreamState:
     renditions: by name, '' for segments that name none. until: latest end of a segment. segment_id, labels: of the latest
     segment. ended: the stream ended on purpose. silence: the open alert of kind no-segments. silence_started_at,
     silence_ended_at: start of the last such alert, and the end of the last one that is over. received: the latest time at which a
-    segment's score was written, by the broker's record. duration: of the latest segment, seconds.
+    segment's score was written, by the broker's record.
     """
 
     stream_id: str
@@ -179,7 +180,12 @@ class StreamState:
     silence_started_at: Annotated[datetime | None, Field(alias="judged")] = None
     silence_ended_at: Annotated[datetime | None, Field(alias="back")] = None
     received: datetime | None = None
-    duration: float = 0.0
+
+    @property
+    def duration(self) -> float:
+        """Of the latest segment, seconds; 0 without any, or where an older worker has stored the state."""
+        latest = max(self.renditions.values(), key=lambda rendition: rendition.until, default=None)
+        return latest.duration if latest is not None else 0.0
 
     def with_rendition(self, name: str, rendition: RenditionState) -> StreamState:
         """The state with this state of one rendition in it."""

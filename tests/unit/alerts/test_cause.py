@@ -207,3 +207,15 @@ def test_a_stream_that_was_bad_from_its_beginning_is_compared_with_clean_picture
     cause = first_cause([make_score(i, 20, signals={"blur": 0.7}) for i in range(30)])
     assert [(move.name, move.value, move.usual) for move in cause.signals] == [("blur", 0.7, None)]
     assert cause.text.startswith("blur 0.70, clean pictures have at most 0.60; ")
+
+
+@pytest.mark.parametrize("seconds", [2.0, 12.0, 60.0])
+def test_renditions_whose_segments_are_to_come_have_not_stopped(seconds: float) -> None:
+    scores = [
+        score.model_copy(update={"start": BEGIN + timedelta(seconds=seconds * score.sequence), "duration": seconds})
+        for score in ladder({"1080p", "480p", "720p"})
+    ]
+    # The first rendition's segment comes a whole segment before those of the others.
+    told = [alert.cause.text for alert in fold(scores)[1] if alert.cause is not None]
+    assert told
+    assert not [text for text in told if "sent nothing any more" in text]

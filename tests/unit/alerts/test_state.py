@@ -49,6 +49,7 @@ STATE = StreamState(
             behind=Run(TIME, TIME),
             received=TIME,
             live=Run(TIME, TIME),
+            duration=2.0,
         )
     },
     until=TIME,
@@ -59,7 +60,6 @@ STATE = StreamState(
     silence_started_at=TIME,
     silence_ended_at=TIME,
     received=TIME,
-    duration=2.0,
 )
 STORED = {
     "stream_id": "channel",
@@ -90,6 +90,7 @@ STORED = {
             "behind": {"start": STORED_TIME, "received": STORED_TIME},
             "received": STORED_TIME,
             "live": {"start": STORED_TIME, "received": STORED_TIME},
+            "duration": 2.0,
         }
     },
     "until": STORED_TIME,
@@ -100,7 +101,6 @@ STORED = {
     "judged": STORED_TIME,
     "back": STORED_TIME,
     "received": STORED_TIME,
-    "duration": 2.0,
 }
 
 
