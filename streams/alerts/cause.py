@@ -30,8 +30,8 @@ MISSING_SHARE = 0.12
 """From this share of missing segments on, the network is the cause, whatever the pictures show: one segment of 2 s is less."""
 
 STOPPED_SECONDS = (10.0, 120.0)
-"""A rendition has stopped if it is behind by the first of these, and by two of its segments: the next one comes when it is over. It
-was given up before, if by the second, before the start."""
+"""A rendition has stopped if it is behind by the first of these, and by two of its segments: the next one comes when it is over.
+It was given up before, if by the second, before the start."""
 
 SHARED_FALL = 0.25
 """A rendition whose score fell by this share of another one's fall has the same problem."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from scorer.find import SHIPPED, version_of
@@ -25,6 +27,21 @@ def nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     weights = Path("nano/model.safetensors")
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
     return Path("nano")
+
+
+@pytest.fixture
+def promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], Result]:
+    """Gives what `fvq promote` of the directory `nano` says, where the gate judges as it is told."""
+
+    def promote(judge: Callable[..., Any]) -> Result:
+        monkeypatch.setenv("FVQ_REGISTRY", str(tmp_path / "registry"))
+        monkeypatch.setattr(gate, "judge", judge)
+        monkeypatch.setattr("scorer.runtime.export.export_graph", lambda _: None)
+        rated = tmp_path / "rated.csv"
+        rated.write_text("path,mos\n")
+        return CliRunner().invoke(app, ["promote", "./nano", "--reference", str(rated), "--rated", str(rated)])
+
+    return promote
 
 
 def test_what_is_published_is_the_directory(nano: Path, tmp_path: Path) -> None:
@@ -57,7 +74,7 @@ def test_what_is_damaged_in_a_registry_is_listed_beside_the_others(tmp_path: Pat
 
 
 def test_a_model_that_was_judged_against_another_one_than_serves_now_is_not_promoted(
-    nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nano: Path, tmp_path: Path, promoted: Callable[[Callable[..., Any]], Result]
 ) -> None:
     registry = Registry(str(tmp_path / "registry"), tmp_path / "cache")
 
@@ -66,28 +83,18 @@ def test_a_model_that_was_judged_against_another_one_than_serves_now_is_not_prom
         registry.promote("nano", "faster")
         return gate.Verdict(str(current.model), str(candidate.model), [])
 
-    monkeypatch.setenv("FVQ_REGISTRY", str(tmp_path / "registry"))
-    monkeypatch.setattr(gate, "judge", judge)
-    monkeypatch.setattr("scorer.runtime.export.export_graph", lambda _: None)
-    rated = tmp_path / "rated.csv"
-    rated.write_text("path,mos\n")
-    result = CliRunner().invoke(app, ["promote", "./nano", "--reference", str(rated), "--rated", str(rated)])
+    result = promoted(judge)
     assert "nano@faster serves by now" in str(result.exception), result.output
     assert registry.current("nano") == "faster"
 
 
-def test_what_is_judged_is_the_directory(nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_judged_is_the_directory(nano: Path, promoted: Callable[[Callable[..., Any]], Result]) -> None:
     judged: list[LoadedModel] = []
 
     def judge(current: LoadedModel, candidate: LoadedModel, *_: Any) -> None:
         judged.extend([current, candidate])
         raise ValueError("that is enough")
 
-    monkeypatch.setenv("FVQ_REGISTRY", str(tmp_path / "registry"))
-    monkeypatch.setattr(gate, "judge", judge)
-    monkeypatch.setattr("scorer.runtime.export.export_graph", lambda _: None)
-    rated = tmp_path / "rated.csv"
-    rated.write_text("path,mos\n")
-    result = CliRunner().invoke(app, ["promote", "./nano", "--reference", str(rated), "--rated", str(rated)])
+    result = promoted(judge)
     assert "that is enough" in str(result.exception), result.output
     assert [model.model.version for model in judged] == [version_of(SHIPPED["nano"]), version_of(nano)]
