@@ -17,8 +17,9 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 15.0
 """Time without an answer of the served scorer after which the worker's own model answers. A restart of one replica is shorter."""
 
-PROBE_EVERY = 5.0
-"""Seconds between two questions whether the served scorer is back."""
+PROBE_EVERY, PROBE_SHARE = 5.0, 0.1
+"""Seconds between two questions whether the served scorer is back, at least; the most of the time that the questions may take: the
+worker's own model waits for them, some seconds for each address that hangs."""
 
 
 class FallbackScorer:
@@ -30,7 +31,7 @@ class FallbackScorer:
     def __init__(self, remote: RemoteScorer, own: Scorer, clock: Callable[[], float] = time.monotonic) -> None:
         self._remote, self._own, self._clock = remote, own, clock
         self._away_since: float | None = None
-        self._probed = 0.0
+        self._probe_at = 0.0
         self._uses_own = False
 
     @property
@@ -85,19 +86,21 @@ class FallbackScorer:
         return self._clock() - self._away_since >= PATIENCE_SECONDS
 
     def _use_own(self, error: ScorerError) -> None:
-        self._uses_own, self._probed = True, self._clock()
+        self._uses_own, self._probe_at = True, self._clock() + PROBE_EVERY
         log.error("no served scorer has answered for a while, %s answers meanwhile: %s", self._own.model, error)
         metrics.FALLBACK.set(1)
         metrics.show_model(self._own.model)
 
     def _try_remote(self) -> None:
         """Raise `SpecChangedError` where the served scorer gives scores again."""
-        if self._clock() - self._probed < PROBE_EVERY:
+        asked = self._clock()
+        if asked < self._probe_at:
             return
         try:
             self._remote.probe()
         except (ScorerError, SpecChangedError, ModelError) as error:  # the last one: of the clip that is made up, not of ours
-            self._probed = self._clock()
+            now = self._clock()
+            self._probe_at = now + max(PROBE_EVERY, (now - asked) / PROBE_SHARE)
             log.debug("the served scorer is still away: %s", error)
             return
         self._uses_own, self._away_since = False, None

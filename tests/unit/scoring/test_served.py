@@ -137,6 +137,27 @@ def test_a_scorer_that_refuses_the_question_whether_it_is_back_is_held_against_n
     assert next(answers, None) is None, "all were asked"
 
 
+def test_scorers_that_hang_leave_the_own_model_nearly_all_of_its_time(
+    server: ScriptedScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    server.behave(fault="500", only="/v1/score")
+    scorer = answered_by_its_own_model(server, clock)
+    asked = 0.0
+
+    def hang(_: RemoteScorer) -> None:
+        nonlocal asked
+        clock.now, asked = clock.now + 6, asked + 6
+        raise ScorerError("gave no answer")
+
+    monkeypatch.setattr(RemoteScorer, "probe", hang)
+    began = clock.now
+    while clock.now < began + 600:
+        clock.now += 1
+        assert scorer.score([OWN_CLIP])[0].fallback
+    assert 0 < asked <= 60
+
+
 def test_a_worker_that_starts_without_a_scorer_takes_the_own_model_after_a_while() -> None:
     clock = Clock()
     scorer = FallbackScorer(RemoteScorer(["http://127.0.0.1:9"], clock=clock), BrightnessScorer(), clock)
