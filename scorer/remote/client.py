@@ -212,7 +212,9 @@ class RemoteScorer:
     def _score_at(self, replica: _Replica, clips: Sequence[ModelInput]) -> list[ClipScore]:
         served = replica.served
         if served is None or served.spec != self.spec:
-            served = self._learn(replica, self._seconds)
+            # One that failed may hang again, and another address may have room before it answers.
+            is_tried = replica.circuit.failures and len(self._replicas) > 1
+            served = self._learn(replica, PROBE_SECONDS if is_tried else self._seconds)
         if served.spec != self.spec:
             raise _other_spec(replica)
         parts = [clips[start : start + served.most_clips] for start in range(0, len(clips), served.most_clips)]

@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 15.0
 """Time without an answer of the served scorer after which the worker's own model answers. A restart of one replica is shorter."""
 
 PROBE_EVERY, PROBE_SHARE = 5.0, 0.1
-"""Seconds between two questions whether the served scorer is back, at least; the most of the time that the questions may take, for
+"""Seconds between two questions whether the served scorer is back, at least; the share of the time that the questions may take:
 the worker's own model waits for them, some seconds for each address that hangs."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from scorer.errors import ScorerError
 from scorer.remote.address import Address, NoReplyError, Reply
 from scorer.remote.client import RemoteScorer
 from scorer.remote.comeback import RETURN_SECONDS
@@ -66,7 +67,9 @@ def test_an_address_that_is_still_away_gets_no_batch_and_is_asked_once_a_minute(
     assert first.asked - asked <= 2 * 11 * 4, "two workers, up to four questions each time"
 
 
-def test_an_address_that_hangs_costs_little(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def seconds_given(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The first of the three addresses hangs. How long each request waits for it."""
     seconds_given: list[float] = []
     request = Address.request
 
@@ -77,11 +80,32 @@ def test_an_address_that_hangs_costs_little(workers: Workers, monkeypatch: pytes
         return request(address, method, path, body, headers, seconds, most)
 
     monkeypatch.setattr(Address, "request", hang)
+    return seconds_given
+
+
+def test_an_address_that_hangs_costs_little(workers: Workers, seconds_given: list[float]) -> None:
     workers.play(10)
     assert seconds_given == [30, 30]
     workers.play(10 * RETURN_SECONDS)
     assert len(seconds_given) <= 2 + 2 * 10
     assert set(seconds_given[2:]) == {3}
+
+
+def test_an_address_that_hangs_costs_little_also_while_the_others_have_no_room(
+    workers: Workers, seconds_given: list[float]
+) -> None:
+    worker, others = workers.scorers[0], workers.servers[1:]
+    for _ in range(5):
+        for server in others:
+            server.behave(fault="503", retry_after="1")
+        with pytest.raises(ScorerError):
+            worker.score(CLIPS)
+        for server in others:
+            server.behave()
+        workers.now += 10
+        assert len(worker.score(CLIPS)) == len(CLIPS)
+    assert seconds_given[0] == 30
+    assert set(seconds_given[1:]) == {3}
 
 
 def test_a_worker_does_not_return_to_an_address_that_takes_other_clips(workers: Workers) -> None:
