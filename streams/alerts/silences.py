@@ -58,9 +58,13 @@ class Silencer:
         alerts = {alert.alert_id: alert for alert in firing}
         self._kept = {alert_id: kept for alert_id, kept in self._kept.items() if alert_id in alerts}
         self._turns = {alert_id: turn for alert_id, turn in self._turns.items() if alert_id in alerts}
-        self._over = {alert_id: alert for alert_id, alert in self._over.items() if alert_id not in alerts}
+        self._over = {
+            alert_id: alert
+            for alert_id, alert in self._over.items()
+            if alert_id not in alerts and now - (alert.ended_at or now) < LONGEST
+        }
         self._looked &= alerts.keys()
-        refusals = self._end_over(until)
+        refusals: list[RefusedError] = []
         # Those first that waited longest: where some are refused each time, the others have their turn all the same.
         for alert_id in sorted(alerts, key=lambda alert_id: self._turns.get(alert_id, 0.0)):
             if time.monotonic() > until:
@@ -81,23 +85,28 @@ class Silencer:
             with _noted(refusals):
                 self.end(alert)
             self._looked.add(alert.alert_id)  # also where it was refused, which a repetition does not change
+        self._end_over(until, refusals)  # last: one that nobody answers is asked for again and again
         if refusals:
             raise refusals[0]
 
     def end_resolved(self, alerts: Iterable[QualityAlert]) -> None:
-        """End the silences of alerts that have resolved. One that fails ends by itself, within `LONGEST`."""
+        """End the silences of alerts that have resolved: one that goes on would hide the next alert of its kind.
+
+        Where nobody answers, the next `update` does it. One that is refused ends by itself, within `LONGEST`.
+        """
         self._over |= {alert.alert_id: alert for alert in alerts}
-        if refusals := self._end_over(time.monotonic() + TURN_SECONDS):
+        refusals: list[RefusedError] = []
+        self._end_over(time.monotonic() + TURN_SECONDS, refusals)
+        if refusals:
             raise refusals[0]
 
-    def _end_over(self, until: float) -> list[RefusedError]:
-        """End silences of resolved alerts until a time, monotonic seconds; returns the refusals."""
-        refusals: list[RefusedError] = []
+    def _end_over(self, until: float, refusals: list[RefusedError]) -> None:
+        """End silences of resolved alerts until a time, monotonic seconds. refusals: gets those."""
         while self._over and time.monotonic() <= until:
-            alert = self._over.pop(next(iter(self._over)))
+            alert_id, alert = next(iter(self._over.items()))
             with _noted(refusals):
                 self.end(alert)
-        return refusals
+            del self._over[alert_id]
 
     def end(self, alert: QualityAlert) -> None:
         """End the silences of an alert, by whichever worker they were made."""

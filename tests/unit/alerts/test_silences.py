@@ -262,3 +262,27 @@ def test_a_label_of_a_stream_that_is_called_rendition_does_not_keep_a_silence_fr
     alert = ALERT.model_copy(update={"rendition": rendition, "labels": {"rendition": "main"}})
     labels = as_alertmanager(alert, BEGIN)["labels"]
     assert all(labels.get(matcher["name"], "") == matcher["value"] for matcher in matchers_of(alert))
+
+
+def test_the_end_of_a_silence_that_nobody_answers_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, over = silencer("http://127.0.0.1:1"), ALERT.model_copy(update={"state": "resolved", "ended_at": BEGIN})
+    methods = answers_of(keeper, monkeypatch, *[UnavailableError("status 503")] * 2, b"[]")
+    with pytest.raises(UnavailableError):
+        keeper.end_resolved([over])
+    with pytest.raises(UnavailableError):
+        keeper.update([], Acknowledgements(), BEGIN)
+    for _ in range(2):
+        keeper.update([], Acknowledgements(), BEGIN)
+    assert len(methods) == 3, "the third request was answered, and none follows"
+
+
+def test_an_end_that_nobody_ever_answers_keeps_no_other_silence_from_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, (over, other) = silencer("http://127.0.0.1:1"), alerts_of(2)
+    methods = answers_of(keeper, monkeypatch, UnavailableError("status 503"), b"[]", b"", UnavailableError("status 503"))
+    with pytest.raises(UnavailableError):
+        keeper.end_resolved([over.model_copy(update={"state": "resolved", "ended_at": BEGIN})])
+    with pytest.raises(UnavailableError):
+        keeper.update([other], acknowledged([other]), BEGIN)
+    assert methods == ["GET", "GET", "POST", "GET"]
+    keeper.update([], Acknowledgements(), BEGIN + LONGEST)
+    assert len(methods) == 4, "the silence has ended by itself"
