@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class Storage:
         the bytes.
         """
         if self.is_local:
-            _write_local(Path(path), (data,), fsync)
+            write_whole(Path(path), (data,), fsync)
         else:
             self._files.pipe_file(path, data)
 
@@ -72,7 +73,7 @@ class Storage:
             self._files.put_file(source, path)
             return
         with source.open("rb") as file:
-            _write_local(Path(path), iter(lambda: file.read(BLOCK_BYTES), b""), fsync=True)
+            write_whole(Path(path), iter(lambda: file.read(BLOCK_BYTES), b""), fsync=True)
 
     def remove(self, path: str) -> None:
         """Remove a file; a file that is gone already is no error."""
@@ -87,7 +88,7 @@ class Storage:
         An object store has none: it puts whole objects.
         """
         for path in Path(folder).glob(".*") if self.is_local else ():
-            with contextlib.suppress(OSError):  # gone, or another user's: a write does not depend on it
+            with suppress(OSError):  # gone, or another user's: a write does not depend on it
                 if PART.fullmatch(path.name) and path.lstat().st_mtime < before:
                     path.unlink()
 
@@ -120,16 +121,24 @@ class Storage:
         return Path(path).as_uri() if self.is_local else str(self._files.unstrip_protocol(path))
 
 
-def _write_local(target: Path, blocks: Iterable[bytes], fsync: bool) -> None:
+def write_whole(target: Path, blocks: Iterable[bytes], fsync: bool = False) -> None:
+    """Write a file of this machine as a whole, also where several processes do; one that is there keeps its mode. fsync: as of
+    `Storage.write`.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{unique()}")
+    replaces = target.exists()
     try:
+        part.touch(0o600 if replaces else 0o666)  # nobody reads it before it has the mode of the one before
         with part.open("wb") as file:
             for block in blocks:
                 file.write(block)
             if fsync:
                 file.flush()
                 os.fsync(file.fileno())
+        if replaces:
+            with suppress(FileNotFoundError):
+                shutil.copymode(target, part)
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)  # on a full disk, each attempt would leave one

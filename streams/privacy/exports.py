@@ -16,14 +16,13 @@ import json
 import logging
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from scorer.own_folder import unique
+from scorer.storage import write_whole
 from streams.text import csv_text
 
 log = logging.getLogger(__name__)
@@ -67,10 +66,8 @@ def note_export(data_dir: Path, kind: Kind, path: Path, now: float) -> None:
     if kind == "ratings" and target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     note = data_dir / NOTES / f"{hashlib.sha256(os.fsencode(target)).hexdigest()[:32]}.json"
-    note.parent.mkdir(parents=True, exist_ok=True)
-    part = note.with_suffix(f".{unique()}")
-    part.write_text(json.dumps({"kind": kind, "path": os.fsencode(target).hex(), "shown": str(target), "at": now}, indent=1))
-    part.replace(note)
+    told = {"kind": kind, "path": os.fsencode(target).hex(), "shown": str(target), "at": now}
+    write_whole(note, [json.dumps(told, indent=1).encode()])
 
 
 def kept_words(days: float) -> str:
@@ -130,11 +127,7 @@ def forget_rows(export: Export, stream_id: str) -> int:
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(kept)
-    part = export.table.with_name(f".{export.table.name}.{unique()}")
-    part.touch(mode=0o600)  # nobody reads it before it has the table's mode
-    part.write_bytes(text.getvalue().encode(encoding))
-    shutil.copymode(export.table, part)
-    part.replace(export.table)
+    write_whole(export.table, [text.getvalue().encode(encoding)])
     return len(gone)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from scorer.storage import write_whole
 from streams.errors import MediaError
 from streams.events import TrainingExample
 from streams.queue.clips import ClipStore
@@ -28,25 +30,24 @@ def export_queue(examples: Sequence[TrainingExample], store: ClipStore, folder: 
     table, clips = folder / "queue.csv", folder / "clips"
     clips.mkdir(parents=True, exist_ok=True)
     missing, kept = [], set()
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    for example in examples:
+        try:
+            data = store.read(example.clip_uri)
+        except MediaError as error:
+            missing.append(error.reason)
+            continue
+        # Two streams may have the same clip, so the name has the beginning of the stream's folder in it.
+        name = f"{example.example_id}-{example.clip_uri.split('/')[-2][:8]}.{example.clip_uri.rsplit('.', 1)[-1]}"
+        (clips / name).write_bytes(data)
+        kept.add(name)
+        cells = {"path": f"clips/{name}", "mos": "", "start": example.start.isoformat(), "model": example.model.version}
+        row = example.model_dump(include=set(COLUMNS) - set(cells)) | cells
+        writer.writerow({column: csv_text(value) if isinstance(value, str) else value for column, value in row.items()})
     # The table before stands until this one is whole: nothing else names the clips that are there.
-    part = folder / ".queue.csv.part"
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for example in examples:
-            try:
-                data = store.read(example.clip_uri)
-            except MediaError as error:
-                missing.append(error.reason)
-                continue
-            # Two streams may have the same clip, so the name has the beginning of the stream's folder in it.
-            name = f"{example.example_id}-{example.clip_uri.split('/')[-2][:8]}.{example.clip_uri.rsplit('.', 1)[-1]}"
-            (clips / name).write_bytes(data)
-            kept.add(name)
-            cells = {"path": f"clips/{name}", "mos": "", "start": example.start.isoformat(), "model": example.model.version}
-            row = example.model_dump(include=set(COLUMNS) - set(cells)) | cells
-            writer.writerow({column: csv_text(value) if isinstance(value, str) else value for column, value in row.items()})
-    part.replace(table)
+    write_whole(table, [text.getvalue().encode()])
     for old in clips.iterdir():
         if old.name not in kept and CLIP.fullmatch(old.name):
             old.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from scorer.storage import write_whole
 from streams.errors import MediaError
 from streams.events import TrainingExample
 from streams.queue.clips import check_clip
@@ -111,11 +113,8 @@ def _clip_path(example: TrainingExample, read: Callable[[str], bytes], copies: P
 
 
 def _write_csv(out: Path, rows: list[tuple[str, ...]]) -> None:
-    """Write the table under another name, then rename it: nobody reads a half-written one."""
-    part = out.with_name(f".{out.name}.part")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
-    part.replace(out)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    write_whole(out, [text.getvalue().encode()])

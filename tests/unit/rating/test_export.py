@@ -133,3 +133,30 @@ def test_the_export_says_at_which_sizes_a_clip_was_rated(tmp_path: Path, example
         factor = {row["example_id"]: row["factor"] for row in csv.DictReader(file)}
     assert [factor[example_id] for example_id in ids] == ["1", "0.3333 1", "unknown 2", "unknown"]
     assert len(read_rated(out).clips) == 4
+
+
+def test_a_new_export_keeps_the_mode_that_people_gave_the_table(tmp_path: Path, examples: list[TrainingExample]) -> None:
+    store, out = RatingStore(tmp_path), tmp_path / "rated.csv"
+    for _ in range(2):
+        export(store, examples, read_file, out)
+        out.chmod(0o600)
+    export(store, examples, read_file, out)
+    assert out.stat().st_mode & 0o777 == 0o600
+
+
+def test_two_exports_to_one_table_at_once_leave_it_whole(
+    tmp_path: Path, examples: list[TrainingExample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, out, replaced = RatingStore(tmp_path), tmp_path / "rated.csv", Path.replace
+    store.sync(examples)
+    rate_all(store, "ada", {example.example_id: 50.0 for example in examples})
+
+    def replace(part: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replaced)
+        export(store, examples, read_file, out)  # another one ends just before this one
+        return replaced(part, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    export(store, examples, read_file, out)
+    assert len(read_rated(out).clips) == len(examples)
+    assert not list(tmp_path.glob(".rated.csv*"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scorer.storage import Storage, _write_local
+from scorer.storage import Storage, write_whole
 
 
 @pytest.fixture(params=["folder", "object store"])
@@ -61,7 +61,7 @@ def test_two_containers_write_a_file_at_once_though_they_have_one_process_number
         storage.write(str(target), b"another")
         yield b"whole"
 
-    _write_local(target, blocks(), fsync=False)
+    write_whole(target, blocks(), fsync=False)
     assert target.read_bytes() == b"one whole"
     assert [path.name for path in target.parent.iterdir()] == ["file"]
 
@@ -72,7 +72,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        _write_local(tmp_path / "file", blocks(), fsync=False)
+        write_whole(tmp_path / "file", blocks(), fsync=False)
     assert list(tmp_path.iterdir()) == []
 
 
