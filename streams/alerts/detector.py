@@ -97,9 +97,8 @@ def tick(
     """
     if state.until is None:
         return state, []
-    # A live stream's clock may be behind by days; a recording was over then.
-    since = state.received if state.received is not None and is_live(state) else state.until
-    lasts = max((now - since).total_seconds(), silent_for)
+    if silent_for < limits.no_segments.after and state.silence is None:
+        return state, []  # most streams, each second
     until_now = max(now, state.until + timedelta(seconds=silent_for))
     if state.silence is not None and not limits.no_segments.enabled:
         resolved = _silence_over(state, state.silence, until_now, state.segment_id)
@@ -107,6 +106,9 @@ def tick(
     after, severity = limits.no_segments.patience(state.duration), limits.no_segments.severity
     if silent_for < after:
         return state, []
+    # A live stream's clock may be behind by days; a recording was over then.
+    since = state.received if state.received is not None and is_live(state) else state.until
+    lasts = max((now - since).total_seconds(), silent_for)
     if lasts >= max(limits.no_segments.given_up_after, 2 * after):
         # Not at the last segment's end: alerts that ended so long ago are too old for receivers, where they would stay open.
         return None, close_all(state, until_now)
