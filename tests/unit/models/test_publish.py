@@ -86,6 +86,9 @@ def test_a_model_that_was_judged_against_another_one_than_serves_now_is_not_prom
     result = promoted(judge)
     assert "nano@faster serves by now" in str(result.exception), result.output
     assert registry.current("nano") == "faster"
+    result = promoted(lambda current, candidate, *_: gate.Verdict(str(current.model), str(candidate.model), []))
+    assert result.exit_code == 0, result.output
+    assert registry.current("nano") == version_of(nano)
 
 
 def test_what_is_judged_is_the_directory(nano: Path, promoted: Callable[[Callable[..., Any]], Result]) -> None:
