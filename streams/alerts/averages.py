@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
-from streams.alerts.state import INITIAL_NOISE, SIGNALS, Levels, RenditionState
+from streams.alerts.state import INITIAL_NOISE, SIGNALS, Levels, RenditionState, UsualBefore
 from streams.events import SegmentScore
+
+USUAL_KEPT = timedelta(minutes=10)
+"""For so long after another model took over is it known what was usual for the one before: the baseline's half-life."""
 
 DIGITS = 5
 """Decimal places of the signals' averages: a state is stored for each score, and has several averages."""
@@ -51,12 +55,19 @@ def measured_alike(state: RenditionState, score: SegmentScore) -> RenditionState
 
 
 def scored_alike(state: RenditionState, score: SegmentScore) -> RenditionState:
-    """The state without what is usual of the scores, where another model gave this one: two models' scores cannot be compared.
+    """The state with what is usual of the scores of the model that gave this one: two models' scores cannot be compared.
 
-    So it is after a promotion, an upgrade with another shipped model, and while a fallback scores. An open drop ends then.
+    Nothing is known of that after a promotion, after an upgrade with another shipped model, and when a fallback begins to score: an
+    open drop ends then. A model that comes back within `USUAL_KEPT` is known.
     """
-    by = score.small_model
+    by, before = score.small_model, state.usual_before
+    is_known = before is not None and score.start - before.left <= USUAL_KEPT
     if by is None or by.version == state.model:
-        return state
-    known = replace(state, smoothed=None, baseline=None, baseline_seconds=0.0, variance=INITIAL_NOISE**2, model=by.version)
-    return known.without_drop()
+        return state if before is None or is_known else replace(state, usual_before=None)
+    left = None
+    if state.baseline is not None:
+        left = UsualBefore(state.model, score.start, state.baseline, state.baseline_seconds, state.variance)
+    state = replace(state, model=by.version, usual_before=left)
+    if before is not None and is_known and before.model == by.version:
+        return replace(state, baseline=before.baseline, baseline_seconds=before.baseline_seconds, variance=before.variance)
+    return replace(state, smoothed=None, baseline=None, baseline_seconds=0.0, variance=INITIAL_NOISE**2).without_drop()

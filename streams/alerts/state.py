@@ -91,6 +91,18 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class UsualBefore:
+    """What was usual of the scores by the model that scored a rendition before the present one. left: start of the first segment
+    by the present one. The others are as in `RenditionState`."""
+
+    model: str
+    left: datetime
+    baseline: float
+    baseline_seconds: float
+    variance: float
+
+
+@dataclass(frozen=True, slots=True)
 class RenditionState:
     """The state of one rendition of a stream.
 
@@ -109,6 +121,7 @@ class RenditionState:
     segment, 0-1. no_face, silent: the watches of these kinds, outside of `watches`, where older workers would not read the state.
     glanced: whether the latest segment had only a glance. sound: of the segments whose sound was measured. signals_version: by
     which definition the averages' signals are measured. model: version of the model that gave the scores in the averages.
+    usual_before: of the model before it, for a while.
     """
 
     sequence: int
@@ -138,6 +151,7 @@ class RenditionState:
     received: datetime | None = None
     live: Run | None = None
     duration: float = 0.0
+    usual_before: UsualBefore | None = None
 
     def every_watch(self) -> dict[AlertKind, Watch]:
         """The watches of all kinds."""

@@ -40,6 +40,33 @@ def test_a_drop_ends_where_another_model_takes_over_because_nobody_knows_what_is
     assert kinds_and_states(fold(scores)[1]) == [("quality-drop", "firing"), ("quality-drop", "resolved")]
 
 
+def test_a_drop_that_lasts_is_told_again_where_the_model_before_comes_back_soon() -> None:
+    """As where a worker's own model answers while the served one is away."""
+    scores = [*by_model("1", [(30, 90), (10, 50)]), *by_model("own", [(60, 40)], first=40), *by_model("1", [(20, 50)], first=100)]
+    alerts = fold(scores)[1]
+    assert kinds_and_states(alerts) == [("quality-drop", "firing"), ("quality-drop", "resolved"), ("quality-drop", "firing")]
+    assert alerts[2].baseline == pytest.approx(90, abs=1)
+    later = by_model("1", [(20, 50)], first=40 + 600)
+    assert len(fold([*scores[:40], *by_model("own", [(600, 45)], first=40), *later])[1]) == 2, "nobody knows what is usual by now"
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_drops_are_found_while_two_models_answer_by_turns(every: int) -> None:
+    """As of replicas behind one address while they are replaced."""
+
+    def turns(value: float, first: int, count: int) -> list[SegmentScore]:
+        return [
+            score
+            for number in range(first, first + count)
+            for score in by_model(str(number // every % 2), [(1, value - 15 * (number // every % 2))], first=number)
+        ]
+
+    scores = [*turns(90, 0, 120), *turns(65, 120, 20), *turns(90, 140, 20)]
+    alerts = fold(scores)[1]
+    assert kinds_and_states(alerts) == [("quality-drop", "firing"), ("quality-drop", "resolved")]
+    assert alerts[0].started_at == scores[120].start
+
+
 def test_a_state_without_a_model_is_of_the_one_that_was_shipped_then() -> None:
     scores = by_model(MODEL_BEFORE, [(30, 90), (10, 70)])
     assert kinds_and_states(fold(scores)[1]) == [("quality-drop", "firing")]

@@ -8,7 +8,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streams.alerts.state import SIGNALS, OpenAlert, RenditionState, Run, Sound, StreamState, Watch, from_json, to_json
+from streams.alerts.state import (
+    SIGNALS,
+    OpenAlert,
+    RenditionState,
+    Run,
+    Sound,
+    StreamState,
+    UsualBefore,
+    Watch,
+    from_json,
+    to_json,
+)
 from streams.events import AlertCause, SignalMove
 
 TIME = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -50,6 +61,7 @@ STATE = StreamState(
             received=TIME,
             live=Run(TIME, TIME),
             duration=2.0,
+            usual_before=UsualBefore("f941", TIME, 60.0, 12.0, 9.0),
         )
     },
     until=TIME,
@@ -91,6 +103,13 @@ STORED = {
             "received": STORED_TIME,
             "live": {"start": STORED_TIME, "received": STORED_TIME},
             "duration": 2.0,
+            "usual_before": {
+                "model": "f941",
+                "left": STORED_TIME,
+                "baseline": 60.0,
+                "baseline_seconds": 12.0,
+                "variance": 9.0,
+            },
         }
     },
     "until": STORED_TIME,
@@ -109,11 +128,12 @@ def test_a_state_is_written_and_read_with_the_stored_names() -> None:
     assert from_json(json.dumps(STORED).encode()) == STATE
 
 
-@pytest.mark.parametrize("kind", [StreamState, RenditionState, Watch, OpenAlert, Sound, Run])
+@pytest.mark.parametrize("kind", [StreamState, RenditionState, Watch, OpenAlert, Sound, Run, UsualBefore])
 def test_the_example_state_has_every_field_set(kind: type) -> None:
     rendition = STATE.renditions["240p"]
     watch = rendition.watches["quality-drop"]
     examples = {StreamState: STATE, RenditionState: rendition, Watch: watch, OpenAlert: ALERT, Run: rendition.behind}
+    examples[UsualBefore] = rendition.usual_before
     example = examples.get(kind, rendition.sound)
     assert all(getattr(example, field.name) for field in fields(kind))
 
