@@ -57,8 +57,8 @@ def measured_alike(state: RenditionState, score: SegmentScore) -> RenditionState
 def scored_alike(state: RenditionState, score: SegmentScore) -> RenditionState:
     """The state with what is usual of the scores of the model that gave this one: two models' scores cannot be compared.
 
-    Nothing is known of that after a promotion, after an upgrade with another shipped model, and when a fallback begins to score: an
-    open drop ends then. A model that comes back within `USUAL_KEPT` is known.
+    Nothing is known of that after a promotion, after an upgrade with another shipped model, and when a fallback begins to score:
+    an open drop ends then. A model that comes back within `USUAL_KEPT` is known.
     """
     by, before = score.small_model, state.usual_before
     is_known = before is not None and score.start - before.left <= USUAL_KEPT
