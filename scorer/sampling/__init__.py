@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scorer.sampling.decode import probe
     from scorer.sampling.detectors import Detectors
     from scorer.sampling.facts import VideoFacts
     from scorer.sampling.pool import SamplerPool
+    from scorer.sampling.probing import probe
     from scorer.sampling.sampler import sample
 
 __all__ = ["Detectors", "SamplerPool", "VideoFacts", "probe", "sample"]
 
-_HOMES = {"Detectors": "detectors", "SamplerPool": "pool", "VideoFacts": "facts", "probe": "decode", "sample": "sampler"}
+_HOMES = {"Detectors": "detectors", "SamplerPool": "pool", "VideoFacts": "facts", "probe": "probing", "sample": "sampler"}
 
 
 def __getattr__(name: str) -> object:

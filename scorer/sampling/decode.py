@@ -16,7 +16,7 @@ from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.packets import Packets, shown_pictures
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.course import Course, Key, forget_others
-from scorer.sampling.facts import EPSILON, Timeline, VideoFacts, timeline_of
+from scorer.sampling.facts import EPSILON, Timeline, timeline_of
 from scorer.sampling.keyframes import Keyframes, identity_of, keyframes_of
 from scorer.sampling.opening import open_for_decoding, open_media
 from scorer.sampling.parts import parts_of
@@ -39,16 +39,6 @@ SOUND_BEFORE = 30.0
 
 SEEK_BACK = (0.0, 4.0, 16.0, 64.0)
 """Seconds before the wanted start to which a seek goes, tried in turn: in MPEG-TS a seek may miss the keyframe."""
-
-
-def probe(path: Path) -> VideoFacts:
-    """What the file holds, by its header, or by all packets if that has no duration. Raises `MediaError` without a video."""
-    with open_video(path) as video:
-        duration = video.header_duration()
-        if duration is None:
-            duration = video.timeline(0.0, math.inf).end or 0.0
-        place = video.index, video.container
-        return VideoFacts(video.width, video.height, video.codec, duration, *place, video.changes, video.is_timed)
 
 
 @contextmanager
@@ -142,6 +132,13 @@ class Video:
     def began(self) -> float | None:
         """The first frame's time on the container's clock, s; None where its stamps cannot be true."""
         return self._first if self._has_clock else None
+
+    @property
+    def stamping(self) -> tuple[bool, float | None]:
+        """`knows_order` and `step` of `VideoFacts`."""
+        if self._has_clock:
+            return self._knows_order, None
+        return not self._stream.codec_context.has_b_frames, self._step
 
     def header_duration(self) -> float | None:
         """Seconds that the container states; None where it states no duration that can be, or the packets have no times.

@@ -23,7 +23,8 @@ class VideoFacts:
 
     index: the stream's place among all streams of the file. container: FFmpeg's name of the file's format, e.g. "mpegts".
     changes: how often the video goes on in another stream, with another codec or another header. is_timed: whether its stamps can
-    be true.
+    be true. knows_order: whether they tell in which order its pictures are shown. step: seconds of a picture, where there are no
+    stamps.
     """
 
     width: int
@@ -34,6 +35,8 @@ class VideoFacts:
     container: str = ""
     changes: int = 0
     is_timed: bool = True
+    knows_order: bool = True
+    step: float | None = None
 
 
 @dataclass(frozen=True)

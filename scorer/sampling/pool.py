@@ -66,7 +66,7 @@ def _sample(*arguments: Any) -> Sampled:
 
 def _probe(path: Path) -> VideoFacts:
     """`scorer.sampling.probe`, in the same way."""
-    from scorer.sampling.decode import probe
+    from scorer.sampling.probing import probe
 
     return probe(path)
 

@@ -29,9 +29,9 @@ from streams.text import printable
 LONGEST_ID = 200
 """Characters of a stream id: with time and number, a segment's id must stay under an event's limit of 256."""
 
-FROM_ZERO = ["-bsf:v", "setts=pts=PTS-STARTPTS:dts=DTS-STARTPTS", "-avoid_negative_ts", "disabled"]
+FROM_ZERO = "setts=pts=PTS-STARTPTS:dts=DTS-STARTPTS"
 """The first picture is at 0, and its decoding before it: else ffmpeg counts the delay of B-frames to the first
-segment. Not for AVI, which has no picture times."""
+segment."""
 
 LISTING = "segments.csv"
 """ffmpeg's list of the segments."""
@@ -178,6 +178,12 @@ def cut(
         )
     if not facts.is_timed:
         raise MediaError("its time stamps cannot be true, so nobody can say how long its pictures last: encode it again")
+    if not facts.knows_order:
+        raise MediaError(
+            f"it says when its pictures are decoded, not when they are shown ({facts.codec} with B-frames): encode it again, "
+            "into MP4 for example",
+            kind="refused",
+        )
     folder = directory / folder_name(source, seconds)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix="cutting-") as work:
@@ -195,14 +201,16 @@ def _write_segments(file: Path, facts: VideoFacts, folder: Path, seconds: float,
     """Let ffmpeg cut the file into the folder, with its list of the segments. Raises `MediaError`."""
     keeps_all = facts.codec in TS_CODECS and facts.container in TS_CONTAINERS
     ending, container = ("ts", "mpegts") if keeps_all else ("mkv", "matroska")
+    counted = f"setts=ts=N*{facts.step}/TB," if facts.step is not None else ""
+    # AVI, ASF and raw MPEG have no picture times, or few: `genpts` lets ffmpeg work them out from the order of the pictures.
     # ffmpeg works in the folder, so that no `%` in a path is taken for a part of the pattern.
     output = [
-        "-map", f"0:{facts.index}", "-c", "copy", *([] if facts.container == "avi" else FROM_ZERO),
+        "-map", f"0:{facts.index}", "-c", "copy", "-bsf:v", counted + FROM_ZERO, "-avoid_negative_ts", "disabled",
         "-f", "segment", "-segment_time", str(seconds), "-segment_format", container,
         "-segment_list", LISTING, "-segment_list_type", "csv", "-reset_timestamps", "1", f"%06d.{ending}",
     ]  # fmt: skip
     finished = ffmpeg.run(
-        file.resolve(), output, input_options=["-v", "error", "-format_whitelist", FORMATS],
+        file.resolve(), output, input_options=["-v", "error", "-format_whitelist", FORMATS, "-fflags", "+genpts"],
         timeout=limits.seconds, task="cutting", limits=ffmpeg.ChildLimits(limits.memory_mb << 20, limits.segment_mb << 20),
         folder=folder,
     )  # fmt: skip

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import av
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,6 +127,39 @@ def test_segments_last_as_long_as_the_file_and_do_not_overlap(name: str, bidirec
         assert probe(part.path).duration == pytest.approx(part.duration, abs=tolerance)
 
 
+X264, MPEG = ("-c:v", "libx264"), ("-pix_fmt", "yuv420p", "-g", "25")
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("a.h264", (*X264, "-bf", "0")),
+        ("a.m2v", ("-c:v", "mpeg2video", "-bf", "2", "-b:v", "1M")),
+        ("a.avi", ("-c:v", "mpeg4", "-bf", "2", "-b:v", "1M")),
+        ("a.asf", (*X264, "-bf", "0")),
+        ("a.mxf", (*X264, "-bf", "0")),
+    ],
+)
+def test_pictures_without_a_time_at_which_they_are_shown_get_one(name: str, encoder: tuple[str, ...], tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / name, 160, 120, 3.0, fps=30, options=(*MPEG, *encoder))
+    parts = cut(Source("a", clip), tmp_path / "cut", 0.7, probe)
+    assert len(parts) > 2
+    assert parts[-1].start + parts[-1].duration == pytest.approx(3.0, abs=0.003)
+    for part in parts:
+        with av.open(str(part.path)) as container:
+            shown = [frame.time for frame in container.decode(video=0)]
+        assert np.diff(shown) == pytest.approx(np.full(len(shown) - 1, 1 / 30), abs=0.002)
+        # Pictures before a segment's key frame that need the segment before do not count in its duration.
+        assert len(shown) / 30 == pytest.approx(part.duration, abs=2.1 / 30)
+
+
+@pytest.mark.parametrize("name", ["a.h264", "a.avi", "a.asf", "a.mxf"])
+def test_pictures_of_which_nobody_knows_the_order_are_not_cut(name: str, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / name, 160, 120, 1.0, options=(*MPEG, *X264, "-bf", "2"))
+    with pytest.raises(MediaError, match=r"not when they are shown \(h264 with B-frames\): encode it again"):
+        cut(Source("a", clip), tmp_path / "cut", 0.7, probe)
+
+
 def test_what_mpegts_cannot_hold_is_cut_into_matroska(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.webm", 160, 120, 0.4, options=("-c:v", "libvpx-vp9", "-pix_fmt", "yuv420p"))
     assert [part.path.name for part in cut(Source("a", clip), tmp_path / "cut", 2.0, probe)] == ["000000.mkv"]
@@ -191,10 +226,10 @@ def test_a_source_that_cannot_be_cut_harms_no_other(clip: Path, tmp_path: Path) 
 
 
 def test_the_reason_why_a_source_cannot_be_cut_is_ffmpegs_own(clip: Path, tmp_path: Path) -> None:
-    untimed = tmp_path / "a.avi"
-    ffmpeg("-i", clip, "-c", "copy", "-bsf:v", "h264_mp4toannexb", untimed)
-    with pytest.raises(MediaError, match="cannot be cut into segments: first pts and dts value must be set"):
-        cut(Source("a", untimed), tmp_path / "cut", 2.0, probe)
+    animation = tmp_path / "a.apng"
+    ffmpeg("-i", clip, animation)
+    with pytest.raises(MediaError, match="cannot be cut into segments: No bmp codec tag found for codec apng"):
+        cut(Source("a", animation), tmp_path / "cut", 2.0, probe)
 
 
 @pytest.mark.parametrize(

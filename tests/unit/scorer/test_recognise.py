@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scorer.errors import MediaError
-from scorer.sampling.decode import probe
+from scorer.sampling.probing import probe
 from scorer.sampling.recognise import not_media, reason_unreadable, refuse_unplayable
 from tests.support.media import ODD_FILES, ffmpeg, make_clip, make_odd_file
 
