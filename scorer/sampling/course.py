@@ -11,31 +11,43 @@ from collections import deque
 from collections.abc import Hashable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from scorer.sampling.facts import EPSILON
+
+
+class Timed(NamedTuple):
+    """A frame: its seconds, the `av.VideoFrame`, whether the seconds are a guess, because its own stamp did not tell, and the
+    width of a pixel divided by its height, None where nobody says."""
+
+    seconds: float
+    frame: Any
+    is_guessed: bool
+    pixel_aspect: Fraction | None
 
 
 class Course:
     """The frames of a video from a key frame on.
 
-    frames: seconds, the `av.VideoFrame`, and whether the seconds are a guess, in the order of time.
+    frames: in the order of time.
     """
 
-    def __init__(self, frames: Iterator[tuple[float, Any, bool]]) -> None:
+    def __init__(self, frames: Iterator[Timed]) -> None:
         self.is_guessed = False
-        """Whether it is a guess when the picture that `frames` gave last is shown: its own stamp did not tell."""
+        self.pixel_aspect: Fraction | None = None
+        """As `Timed` has them, of the picture that `frames` gave last."""
         self._frames = frames
         self._first, self._damaged = math.inf, -math.inf
         """Seconds of the frame that was decoded first, and of the latest one that is damaged."""
-        self._last: deque[tuple[float, Any, bool]] = deque(maxlen=2)
+        self._last: deque[Timed] = deque(maxlen=2)
         """The frames that were decoded last: the one that is shown where the next part begins may be the one before the last."""
 
     @property
     def reached(self) -> float:
         """Seconds of the earliest frame that can still be given; infinite where no frame was decoded."""
-        return self._last[0][0] if self._last else math.inf
+        return self._last[0].seconds if self._last else math.inf
 
     def is_as_new(self, began: float) -> bool:
         """Whether a new course that begins at `began`, s, would give the same frames.
@@ -49,24 +61,26 @@ class Course:
 
         Where no frame starts at `start`, the one that is shown at that moment comes first, with its own time.
         """
-        before: tuple[float, Any, bool] | None = None
+        before: Timed | None = None
         for timed in chain(tuple(self._last), self._decoded()):
-            if timed[0] < start - EPSILON:
+            if timed.seconds < start - EPSILON:
                 before = timed
                 continue
-            if before is not None and timed[0] > start + EPSILON:
-                self.is_guessed = before[2]
-                yield before[:2]
+            if before is not None and timed.seconds > start + EPSILON:
+                yield self._given(before)
             before = None
-            self.is_guessed = timed[2]
-            yield timed[:2]
+            yield self._given(timed)
 
-    def _decoded(self) -> Iterator[tuple[float, Any, bool]]:
+    def _given(self, timed: Timed) -> tuple[float, Any]:
+        self.is_guessed, self.pixel_aspect = timed.is_guessed, timed.pixel_aspect
+        return timed.seconds, timed.frame
+
+    def _decoded(self) -> Iterator[Timed]:
         for timed in self._frames:
             self._last.append(timed)
-            self._first = min(self._first, timed[0])
-            if timed[1].is_corrupt:
-                self._damaged = timed[0]
+            self._first = min(self._first, timed.seconds)
+            if timed.frame.is_corrupt:
+                self._damaged = timed.seconds
             yield timed
 
 

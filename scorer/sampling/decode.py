@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +16,7 @@ from scorer.errors import MediaError
 from scorer.sampling.audio.track import AudioTrack
 from scorer.sampling.bitstream.packets import Packets, shown_pictures
 from scorer.sampling.clock import LONGEST_GAP, RunningClock
-from scorer.sampling.course import Course, Key, forget_others
+from scorer.sampling.course import Course, Key, Timed, forget_others
 from scorer.sampling.facts import EPSILON, Timeline, timeline_of
 from scorer.sampling.keyframes import Keyframes, identity_of, keyframes_of
 from scorer.sampling.opening import open_for_decoding, open_media
@@ -76,7 +77,6 @@ class Video:
         context = self._stream.codec_context
         self.width, self.height, self.codec = context.width, context.height, context.codec.canonical_name
         self.index, self.container = self._stream.index, self._container.format.name
-        self.pixel_aspect = self._stream.sample_aspect_ratio
         stated, coded = self._stream.average_rate, context.framerate
         self._step = step_of(stated) or USUAL_STEP  # between frames whose packets have no time (raw streams), s
         knows_order = tells_order(self.container, context)
@@ -98,6 +98,7 @@ class Video:
         self._skip, self._is_steady = 0, False
         self.audio.restart()
         self._open_part(self._parts.video[0])
+        self._decoded_stream = self._stream
         self._tick = fine_tick(self._stream.time_base) if self.changes else self._stream.time_base
         is_kept = not self.changes and self._container.format.name in REPLAYED_FORMATS
         self._replay = Replay(self._read()) if is_kept else None
@@ -129,6 +130,14 @@ class Video:
         return stream
 
     @property
+    def pixel_aspect(self) -> Fraction | None:
+        """Width of a pixel divided by its height in the picture that was decoded last, None where nobody says."""
+        stream = self._decoded_stream
+        # Where the container states no shape, that of the bit stream counts, which may change.
+        coded = stream.codec_context.sample_aspect_ratio if self.container in MEASURED_FORMATS else None
+        return coded or stream.sample_aspect_ratio
+
+    @property
     def began(self) -> float | None:
         """The first frame's time on the container's clock, s; None where its stamps cannot be true."""
         return self._first if self._has_clock else None
@@ -136,9 +145,7 @@ class Video:
     @property
     def stamping(self) -> tuple[bool, float | None]:
         """`knows_order` and `step` of `VideoFacts`."""
-        if self._has_clock:
-            return self._knows_order, None
-        return not self._stream.codec_context.has_b_frames, self._step
+        return (self._knows_order, None) if self._has_clock else (not self._stream.codec_context.has_b_frames, self._step)
 
     def header_duration(self) -> float | None:
         """Seconds that the container states; None where it states no duration that can be, or the packets have no times.
@@ -311,14 +318,14 @@ class Video:
             packets = demuxed_with_sound(self._container, self._stream, self.audio, self._parts.sound, self._containers)
             yield from packets if self._stream.time_base == self._tick else on_ticks(packets, self._tick)
 
-    def _timed_frames(self) -> Iterator[tuple[float, Any, bool]]:
+    def _timed_frames(self) -> Iterator[Timed]:
         time, latest = -self._step, -math.inf
         for frame, is_guessed in self._decoded():
             check_size(frame.width, frame.height)
             stamp = self._stamp(frame)
             # No picture is shown before the one that the decoder gave out before it.
             time = latest = max(latest, time + self._step if stamp is None else stamp)
-            yield time, frame, is_guessed
+            yield Timed(time, frame, is_guessed, self.pixel_aspect)
 
     def _decoded(self) -> Iterator[tuple[Any, bool]]:
         context = self._stream.codec_context
@@ -329,6 +336,7 @@ class Video:
                 yield from self._decoded_packet(context, None)
                 context = following
             if packet is not None:
+                self._decoded_stream = packet.stream
                 yield from self._decoded_packet(context, packet)
 
     def _decoded_packet(self, context: Any, packet: Any) -> Iterator[tuple[Any, bool]]:

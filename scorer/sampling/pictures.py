@@ -39,12 +39,12 @@ VERTICALLY_SHARED_CHROMA = {"yuv420p", "yuvj420p", "nv12", "nv21", "yuv420p10le"
 class Pictures:
     """Makes the pictures of one stream's frames.
 
-    pixel_aspect: width of a pixel divided by its height, None where the file does not say. thinning: the small luma is made of
-    every so many-th line and column.
+    pixel_aspect: width of a pixel divided by its height, None where the file does not say; it may be set anew, as it may change
+    from frame to frame. thinning: the small luma is made of every so many-th line and column.
     """
 
     def __init__(self, pixel_aspect: Fraction | None, thinning: int = 1) -> None:
-        self._pixel_aspect, self._thinning = pixel_aspect, thinning
+        self.pixel_aspect, self._thinning = pixel_aspect, thinning
         # A reformatter keeps its scaler between calls: setting one up for every frame takes longer than scaling.
         self._to_picture, self._to_square, self._to_small = VideoReformatter(), VideoReformatter(), VideoReformatter()
         self._combing: tuple[Any, Mask | None] = (None, None)
@@ -54,7 +54,7 @@ class Pictures:
 
     def picture(self, frame: Any) -> Image:
         """(H, W, 3) RGB of an `av.VideoFrame` as a viewer sees it."""
-        return orientation_of(frame)(with_square_pixels(self._of_one_moment(frame), self._pixel_aspect))
+        return orientation_of(frame)(with_square_pixels(self._of_one_moment(frame), self.pixel_aspect))
 
     def square(self, frame: Any, side: int) -> Image:
         """The same picture, squeezed to (side, side, 3)."""

@@ -197,7 +197,7 @@ class _Collector:
         self._size = (0, 0)
         self._pixels = 0
         self._last: Any = None
-        self._pictures = Pictures(video.pixel_aspect, spec.thinning)
+        self._pictures = Pictures(course.pixel_aspect, spec.thinning)
 
     def take(self, time: float, frame: Any) -> None:
         """Take what is needed of the window's next frame. time: seconds from the file's first frame."""
@@ -207,6 +207,7 @@ class _Collector:
         self._last = frame
         self._times.append(time)
         self._guessed.append(self._course.is_guessed)
+        self._pictures.pixel_aspect = self._course.pixel_aspect
         self.small_lumas.append(self._pictures.small_luma(frame))
         self._pixels += frame.width * frame.height
         due = sum(time >= wanted - EPSILON for wanted in self._picture_times[self._sampled :])

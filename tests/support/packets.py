@@ -10,7 +10,7 @@ from typing import Any
 
 from scorer.sampling.decode import Video
 
-NO_CODEC = SimpleNamespace(codec_context=None)
+NO_CODEC = SimpleNamespace(codec_context=None, sample_aspect_ratio=None)
 """In place of a packet's stream, of which nothing is known."""
 
 
@@ -52,7 +52,8 @@ class StampedVideo(Video):
         self._tick = Fraction(1, 90_000)
         self._stream: Any = SimpleNamespace(time_base=self._tick)
         self._step, self._skip, self._is_steady, self.changes = 0.04, 0, False, 0
-        self._references_only, self._knows_order = False, True
+        self._references_only, self._knows_order, self.container = False, True, ""
+        self._decoded_stream = SimpleNamespace(sample_aspect_ratio=None)
         self._first, self._has_clock, _ = self._first_time()
 
     def _demuxed(self) -> Iterator[Any]:

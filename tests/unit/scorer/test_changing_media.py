@@ -131,6 +131,26 @@ def test_joined_mp4_is_decoded_by_the_header_of_each_part(tmp_path: Path, flags:
         cut(Source("a", path), tmp_path / "cut", 1.0, probe)
 
 
+@pytest.mark.parametrize("ending", ["ts", "mp4"])
+@pytest.mark.parametrize("encoder", ["libx264", "mpeg2video"])
+def test_pixels_may_change_their_shape(encoder: str, ending: str, tmp_path: Path) -> None:
+    """As where an old advertisement in 4:3 comes within a programme in 16:9, both of 720x576."""
+    parts = []
+    for number, aspect in enumerate(("16/9", "1/1", "4/3")):
+        part, source = tmp_path / f"{number}.{ending}", f"testsrc2=size=64x64:rate=25,setsar={aspect}"
+        offset = ("-output_ts_offset", str(number)) if ending == "ts" else ()
+        ffmpeg("-f", "lavfi", "-t", "1", "-i", source, "-c:v", encoder, "-bf", "0", "-pix_fmt", "yuv420p", *offset, part)
+        parts.append(part.read_bytes())
+    path = tmp_path / f"joined.{ending}"
+    path.write_bytes(b"".join(parts))
+
+    together = [clip for _, clip in sample(path, SPEC, 1.0)]
+    apart = [clip for start in range(3) for _, clip in sample(path, SPEC, 1.0, start=start, limit=1)]
+
+    for clips in (together, apart):
+        assert [(clip.info.width, clip.info.height) for clip in clips] == [(114, 64), (64, 64), (85, 64)]
+
+
 @pytest.mark.parametrize("scales", [(12800, 15360, 90000), (25, 30, 25)])
 def test_parts_of_joined_mp4_may_count_time_in_other_ticks(tmp_path: Path, scales: tuple[int, ...]) -> None:
     parts = []
