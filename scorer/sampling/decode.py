@@ -19,11 +19,11 @@ from scorer.sampling.clock import LONGEST_GAP, RunningClock
 from scorer.sampling.course import Course, Key, Timed, forget_others
 from scorer.sampling.facts import EPSILON, Timeline, timeline_of
 from scorer.sampling.keyframes import Keyframes, identity_of, keyframes_of
-from scorer.sampling.opening import open_for_decoding, open_media
+from scorer.sampling.opening import open_for_decoding, open_media, prepare
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
 from scorer.sampling.replay import REPLAYED_FORMATS, Replay
-from scorer.sampling.sizes import MAX_PIXELS, check_size
+from scorer.sampling.sizes import check_size
 from scorer.sampling.sound_parts import demuxed_with_sound
 from scorer.sampling.stamps import MEASURED_FORMATS, fine_tick, in_seconds, on_ticks, place_of, seconds_of, shown_at, tells_order
 from scorer.sampling.tracks import shown_video
@@ -122,11 +122,8 @@ class Video:
         if context is None:
             raise MediaError("the video's codec is not known to this build of FFmpeg; transcode it to H.264", kind="undecodable")
         check_size(context.width, context.height)
-        # One thread: the pool runs several children at once, and results must not depend on timing.
-        context.thread_count = 1
+        prepare(context)
         context.skip_frame = "NONREF" if self._references_only else "DEFAULT"
-        # The header may state a wrong size; with this option the decoder checks again before it allocates.
-        context.options = {"max_pixels": str(MAX_PIXELS)}
         return stream
 
     @property

@@ -24,11 +24,12 @@ from scorer.sampling.features import (
     noise_level,
 )
 from scorer.sampling.images import Image, scaled_down
+from scorer.sampling.opening import prepare
 from scorer.sampling.orientation import orientation_of
 from scorer.sampling.pictures import EIGHT_BIT_LUMA, Pictures, coded_luma
 from scorer.sampling.sampler import THUMBNAIL_HEIGHT
 from scorer.sampling.scan import Scan, scanned
-from scorer.sampling.sizes import MAX_PIXELS, check_size
+from scorer.sampling.sizes import check_size
 
 CENTRE_SIDE = 256
 """Largest side of the keyframe's middle that is measured, px."""
@@ -73,9 +74,7 @@ def _keyframe(scan: Scan) -> Any | None:
     if scan.key is None:
         return None
     context = scan.context
-    context.thread_count = 1
-    # The header may state a wrong size; with this option the decoder checks again before it allocates.
-    context.options = {"max_pixels": str(MAX_PIXELS)}
+    prepare(context)
     try:
         # None: the decoder would wait for pictures that are shown before this one.
         return next((frame for packet in (scan.key, None) for frame in context.decode(packet)), None)

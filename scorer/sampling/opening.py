@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
+from av.codec.context import Flags
 from av.error import FFmpegError
 
 from scorer.errors import MediaError
 from scorer.sampling.bitstream.h264_shape import shape_of
 from scorer.sampling.recognise import reason_unreadable, refuse_unplayable
+from scorer.sampling.sizes import MAX_PIXELS
 
 FORMATS = "mov,mp4,matroska,webm,mpegts,avi,flv,ogg,mpeg,mpegvideo,h264,hevc,obu,ivf,mxf,asf,m4v,nut,y4m,yuv4mpegpipe,gif,apng"
 """Containers that are read. Playlists (hls, dash, concat) are left out: they would make the demuxer open other files."""
@@ -103,6 +105,16 @@ def open_for_decoding(file: BinaryIO, ignore_edits: bool = False) -> Any:
         return container
     container.close()
     return open_container(file, ignore_edits)
+
+
+def prepare(context: Any) -> None:
+    """Set what holds for every decoder of pictures, before it decodes the first."""
+    # One thread: the pool runs several children at once, and results must not depend on timing.
+    context.thread_count = 1
+    # The header may state a wrong size; with this option the decoder checks again before it allocates.
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    # Else FFmpeg shows up to 63 columns of what the stream cuts off on the left, so that rows begin at a round address.
+    context.flags |= Flags.unaligned
 
 
 def _is_known(stream: Any) -> bool:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scorer.errors import MediaError
 from scorer.sampling import probe
 from scorer.sampling.decode import open_video
+from scorer.sampling.glance import glance
 from scorer.sampling.images import luma_scaled_down, scaled_down
 from scorer.sampling.orientation import orientation_of, orientation_of_matrix
 from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures
@@ -56,6 +57,20 @@ def difference(a: RGB, b: RGB) -> float:
     """Mean difference of two pictures, 8-bit levels."""
     assert a.shape == b.shape
     return float(np.abs(a.astype(int) - b).mean())
+
+
+@pytest.mark.parametrize("left", [2, 30, 96])
+def test_what_a_stream_cuts_off_at_its_sides_is_not_shown(tmp_path: Path, left: int) -> None:
+    path, right = tmp_path / "cut-off.ts", 128 - left
+    source = f"color=gray:size=160x96:rate=25,pad=288:128:{left}:16:color=white"
+    cut_off = f"h264_metadata=crop_left={left}:crop_right={right}:crop_top=16:crop_bottom=16"
+    ffmpeg("-f", "lavfi", "-t", "0.2", "-i", source, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-bsf:v", cut_off, path)
+    picture, seen = shown(path)[0], glance(path)
+    assert picture.shape == (96, 160, 3)
+    assert picture.max() < 140
+    assert seen.thumbnail is not None
+    assert seen.thumbnail.shape == (72, 120, 3)
+    assert seen.thumbnail.max() < 140
 
 
 @pytest.mark.parametrize("name", MATRICES)
