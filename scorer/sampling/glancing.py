@@ -26,7 +26,7 @@ from scorer.sampling.features import (
 from scorer.sampling.images import Image, scaled_down
 from scorer.sampling.opening import prepare
 from scorer.sampling.orientation import orientation_of
-from scorer.sampling.pictures import EIGHT_BIT_LUMA, Pictures, coded_luma
+from scorer.sampling.pictures import EIGHT_BIT_LUMA, Pictures, coded_luma, to_full_range
 from scorer.sampling.sampler import THUMBNAIL_HEIGHT
 from scorer.sampling.scan import Scan, scanned
 from scorer.sampling.sizes import check_size
@@ -65,7 +65,7 @@ def look(path: Path, sound: bool = True) -> tuple[Scan, Keyframe | None]:
         black = float(np.mean(luma[::step, ::step] <= _black(frame)))
         middle = _middle(luma)
         if not _is_full_range(frame):
-            middle = np.asarray(cv2.LUT(middle, _to_full_range()), np.uint8)
+            middle = to_full_range(middle)
         return scan, Keyframe(_statistics(middle, square), black, _thumbnail(square, frame, scan.pixel_aspect))
 
 
@@ -116,13 +116,7 @@ def _black(frame: Any) -> int:
 
 @cache
 def _limited_black() -> int:
-    return int(np.flatnonzero(_to_full_range() <= BLACK_LUMA)[-1])
-
-
-@cache
-def _to_full_range() -> Image:
-    """Luma of 16-235 -> 0-255."""
-    return np.asarray(np.clip((np.arange(256) - 16) * 255 / 219 + 0.5, 0, 255), np.uint8)
+    return int(np.flatnonzero(to_full_range(np.arange(256, dtype=np.uint8)) <= BLACK_LUMA)[-1])
 
 
 def _middle(luma: Image) -> Image:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
@@ -31,6 +33,9 @@ EIGHT_BIT_LUMA = {
     "yuva420p",
 }
 """Pixel formats whose first plane is 8-bit luma."""
+
+LIMITED_RANGE = 1
+"""FFmpeg's number for luma of 16-235."""
 
 VERTICALLY_SHARED_CHROMA = {"yuv420p", "yuvj420p", "nv12", "nv21", "yuv420p10le", "p010le"}
 """Formats in which two lines share one line of chroma."""
@@ -112,14 +117,31 @@ def _rgb(reformatter: VideoReformatter, frame: Any, size: tuple[int, int] | None
         options |= {"width": size[0], "height": size[1], "interpolation": "AREA"}
     if is_wide(frame):
         return as_sdr(np.asarray(reformatter.reformat(frame, format="rgb48le", **options).to_ndarray(), np.uint16), frame)
-    return np.asarray(reformatter.reformat(frame, format="rgb24", **options).to_ndarray(), np.uint8)
+    return _grey_in_full(np.asarray(reformatter.reformat(frame, format="rgb24", **options).to_ndarray(), np.uint8), frame)
+
+
+def to_full_range(luma: Image) -> Image:
+    """Luma of 16-235 -> 0-255."""
+    return np.asarray(cv2.LUT(luma, _full_range()), np.uint8)
+
+
+@cache
+def _full_range() -> Image:
+    return np.asarray(np.clip((np.arange(256) - 16) * 255 / 219 + 0.5, 0, 255), np.uint8)
+
+
+def _grey_in_full(image: Image, frame: Any) -> Image:
+    """An image of a frame, of the full range also where the frame has no colours: FFmpeg takes such luma for full as it is."""
+    is_limited = frame.color_range == LIMITED_RANGE and frame.format.name.startswith("gray")
+    return to_full_range(image) if is_limited else image
 
 
 def coded_luma(frame: Any) -> Image:
     """(H, W) 8-bit luma of a frame as it is coded; of formats that have none in place, of the full range."""
     if frame.format.name not in EIGHT_BIT_LUMA:
         # By default PyAV starts a thread for each core, for each frame; their stacks count against a child's memory limit.
-        return np.asarray(frame.to_ndarray(format="gray", threads=1, src_colorspace=unknown_as_601(frame)), np.uint8)
+        luma = frame.to_ndarray(format="gray", threads=1, src_colorspace=unknown_as_601(frame))
+        return _grey_in_full(np.asarray(luma, np.uint8), frame)
     # Reading the luma plane in place is ten times faster than a conversion, and this runs for every frame.
     plane = frame.planes[0]
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]

@@ -21,7 +21,7 @@ from scorer.sampling.decode import open_video
 from scorer.sampling.glance import glance
 from scorer.sampling.images import luma_scaled_down, scaled_down
 from scorer.sampling.orientation import orientation_of, orientation_of_matrix
-from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures
+from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures, coded_luma
 from scorer.sampling.transport import programmes, stream_changes
 from tests.support.media import face_frames, ffmpeg, make_clip, write_frames
 from tests.support.odd_pictures import (
@@ -240,6 +240,19 @@ def test_each_matrix_and_range_gives_the_same_colours(tmp_path: Path, matrix: st
     filters = f"scale=out_color_matrix={matrix}:out_range={chosen},setparams=colorspace={names[matrix]}:range={chosen}"
     path = write_frames(tmp_path / "a.mkv", frames, 25, ("-vf", filters, "-c:v", "ffv1", "-pix_fmt", "yuv444p"))
     assert difference(shown(path)[0], frames[0]) < 1.5
+
+
+@pytest.mark.parametrize("depth", ["yuv420p", "yuv420p10le"])
+@pytest.mark.parametrize("chosen", ["pc", "tv"])
+def test_pictures_without_colours_have_their_range_too(tmp_path: Path, chosen: str, depth: str) -> None:
+    frames = [np.repeat(frame[..., 1:2], 3, axis=2) for frame in face_frames(64, 64, 0.1, 25)]
+    filters = f"scale=out_range={chosen},format={depth},extractplanes=y,setparams=range={chosen}"
+    path = write_frames(tmp_path / "a.mkv", frames, 25, ("-vf", filters, "-c:v", "ffv1"))
+    assert difference(shown(path)[0], frames[0]) < 1.5
+    with open_video(path) as video:
+        _, frame = next(video.course(0.0).frames(0.0))
+        assert frame.format.name.startswith("gray")
+        assert difference(coded_luma(frame), frames[0][..., 0]) < 1.5
 
 
 @pytest.mark.parametrize("number", [0, 3, 8, 10, 11, 12, 13, 14, 15, 200])
