@@ -60,7 +60,11 @@ NO_VIDEO = {
     rb"(?s)RIFF....WEBP": "a picture (WebP)",
     rb"(?s)....ftyp(avif|heic|mif1)": "a picture (AVIF or HEIC)",
     rb"(?s)RIFF....WAVE": "sound (WAV)",
-    rb"ID3|\xff[\xfb\xf3\xf2]": "sound (MP3)",
+    rb"\xff[\xfb\xf3\xf2]": "sound (MP3)",
+    rb"\xff[\xf0\xf1\xf8\xf9]": "sound (AAC)",
+    rb"ID3": "sound (MP3 or AAC)",  # HLS puts such a tag before AAC
+    rb"\x0b\x77": "sound (AC-3 or E-AC-3)",
+    rb"(\xef\xbb\xbf)?WEBVTT": "subtitles (WebVTT)",
     rb"fLaC": "sound (FLAC)",
 }
 """How files begin that FFmpeg cannot open as a video. An animated PNG begins so too, but that is opened."""

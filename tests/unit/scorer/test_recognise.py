@@ -64,6 +64,13 @@ def test_a_text_instead_of_media_is_named(text: str, words: str, tmp_path: Path)
         assert error.kind == "refused"
 
 
+def test_sound_behind_a_tag_and_subtitles_of_hls_are_named(tmp_path: Path) -> None:
+    tag = b"ID3\x04\0\0\0\0\0\x3f" + bytes(63)
+    ffmpeg("-f", "lavfi", "-i", "sine=duration=0.2", tmp_path / "a.aac")
+    assert "sound (MP3 or AAC)" in refused(tmp_path / "b.aac", tag + (tmp_path / "a.aac").read_bytes()).reason
+    assert "subtitles (WebVTT)" in refused(tmp_path / "a.vtt", b"WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:900000,LOCAL:00:00:00\n").reason
+
+
 def test_a_compressed_file_or_a_picture_is_named(tmp_path: Path) -> None:
     assert "gzip" in refused(tmp_path / "a.ts", gzip.compress(clip(tmp_path / "b.ts"))).reason
     ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x64", "-frames:v", "1", tmp_path / "a.jpg")
@@ -71,7 +78,16 @@ def test_a_compressed_file_or_a_picture_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("a.png", "picture \\(PNG"), ("a.mp3", "sound \\(MP3"), ("a.flac", "sound"), ("a.wav", "sound")]
+    ("name", "words"),
+    [
+        ("a.png", "picture \\(PNG"),
+        ("a.mp3", "sound \\(MP3"),
+        ("a.flac", "sound"),
+        ("a.wav", "sound"),
+        ("a.aac", "sound \\(AAC"),
+        ("a.ac3", "sound \\(AC-3"),
+        ("a.eac3", "sound \\(AC-3"),
+    ],
 )
 def test_pictures_and_sound_are_named_whatever_their_name_says(tmp_path: Path, name: str, words: str) -> None:
     kind = ("testsrc2=size=64x64", "-frames:v", "1") if name == "a.png" else ("sine=duration=0.2",)
