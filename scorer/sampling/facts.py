@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +54,11 @@ class Timeline:
     began: float
     end: float | None
     packets: Packets
+
+    def lasting(self, seconds: float) -> Timeline:
+        """The same, of a file with one picture, which is shown for at least so long: its stamps do not tell."""
+        end = max(self.end or 0.0, seconds)
+        return replace(self, end=end, packets=replace(self.packets, step=end))
 
 
 def timeline_of(

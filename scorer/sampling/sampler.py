@@ -61,8 +61,9 @@ def sample(
     window_seconds: length of the clips; None takes the rest of the file as one clip. limit: maximum number of clips. A
     last clip shorter than a quarter of the others is joined to the one before; windows in which no frame decodes are left
     out. Past the file's end the list is empty. duration: seconds that the whole file lasts, as its event states; where the
-    stamps claim more, their longest gaps are taken for jumps of the clock. preview: whether
-    faces are shown or blurred in the clips' previews; None makes none. The same file and arguments give the same bytes.
+    stamps claim more, their longest gaps are taken for jumps of the clock, and a lone picture is shown for so long.
+    preview: whether faces are shown or blurred in the clips' previews; None makes none. The same file and arguments give the
+    same bytes.
     Raises `MediaError` where the file is not a video that can be read, or nothing of it can be decoded.
     """
     start = float(start)
@@ -76,6 +77,8 @@ def sample(
             if fitting is not None:
                 video.longest_gap = min(video.longest_gap, fitting)
                 timeline = video.timeline(start, end)
+            elif len(timeline.times) == 1:
+                timeline = timeline.lasting(duration)
         windows = plan(timeline, window_seconds, start, limit)
         heard = _heard(video, windows, is_whole=start == 0 and len(windows) == 1 and timeline.end is not None)
         # Taken before a new decoder is made: two would need memory for the pictures of both.

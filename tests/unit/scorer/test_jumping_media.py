@@ -12,7 +12,7 @@ from scorer.sampling.decode import open_video
 from scorer.sampling.glance import glance
 from scorer.spec import SamplerSpec
 from tests.support.jumping import JUMPING, make_jumping, steady_twin
-from tests.support.media import ffmpeg
+from tests.support.media import ffmpeg, make_clip
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +35,20 @@ def test_a_segment_lasts_as_long_as_its_event_whatever_its_stamps_claim(folder: 
     assert 0 <= clip.signals["freeze"] < 0.2
     assert 0.05 < clip.face_summary.area < 0.5
     assert clip.face_summary.count == 1
+
+
+@pytest.mark.parametrize("name", ["one.ts", "one.mp4", "one.h264"])
+def test_a_lone_picture_is_shown_for_as_long_as_its_event_says(name: str, tmp_path: Path) -> None:
+    """As of a screen that is shared, or where a camera stands still and its encoder leaves out what repeats."""
+    path = make_clip(tmp_path / name, 96, 64, 0.04)
+    ((window, clip),) = sample(path, SPEC, duration=2.0)
+    assert window.duration == 2.0
+    assert clip.info.fps == 0.5
+    assert clip.bitstream is not None
+    assert (clip.bitstream.fps, clip.bitstream.bitrate) == (0.5, pytest.approx(clip.bitstream.key_bytes * 4))
+    assert clip.signals["freeze"] == pytest.approx(0.875)
+    ((window, clip),) = sample(path, SPEC)
+    assert (window.duration, clip.info.fps, clip.signals["freeze"]) == (pytest.approx(0.04), pytest.approx(25), 0)
 
 
 @pytest.mark.parametrize("name", sorted(JUMPING.keys() - PAUSES))
