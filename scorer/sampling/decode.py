@@ -20,6 +20,7 @@ from scorer.sampling.course import Course, Key, Timed, forget_others
 from scorer.sampling.facts import EPSILON, Timeline, timeline_of
 from scorer.sampling.keyframes import Keyframes, identity_of, keyframes_of
 from scorer.sampling.opening import open_for_decoding, open_media, prepare
+from scorer.sampling.orientation import aspect_of
 from scorer.sampling.parts import parts_of
 from scorer.sampling.rates import USUAL_STEP, Head, can_be, step_of
 from scorer.sampling.replay import REPLAYED_FORMATS, Replay
@@ -128,7 +129,7 @@ class Video:
 
     @property
     def pixel_aspect(self) -> Fraction | None:
-        """Width of a pixel divided by its height in the picture that was decoded last, None where nobody says."""
+        """Width of a pixel divided by its height in the picture that was decoded last, as stated; None where it is not."""
         stream = self._decoded_stream
         # Where the container states no shape, that of the bit stream counts, which may change.
         coded = stream.codec_context.sample_aspect_ratio if self.container in MEASURED_FORMATS else None
@@ -322,7 +323,8 @@ class Video:
             stamp = self._stamp(frame)
             # No picture is shown before the one that the decoder gave out before it.
             time = latest = max(latest, time + self._step if stamp is None else stamp)
-            yield Timed(time, frame, is_guessed, self.pixel_aspect)
+            aspect = aspect_of(frame, self._decoded_stream.codec_context.name, self.pixel_aspect)
+            yield Timed(time, frame, is_guessed, aspect)
 
     def _decoded(self) -> Iterator[tuple[Any, bool]]:
         context = self._stream.codec_context

@@ -25,7 +25,7 @@ from scorer.sampling.features import (
 )
 from scorer.sampling.images import Image, scaled_down
 from scorer.sampling.opening import prepare
-from scorer.sampling.orientation import orientation_of
+from scorer.sampling.orientation import aspect_of, orientation_of
 from scorer.sampling.pictures import EIGHT_BIT_LUMA, Pictures, coded_luma, to_full_range
 from scorer.sampling.sampler import THUMBNAIL_HEIGHT
 from scorer.sampling.scan import Scan, scanned
@@ -60,13 +60,14 @@ def look(path: Path, sound: bool = True) -> tuple[Scan, Keyframe | None]:
         if frame is None:
             return scan, None
         check_size(frame.width, frame.height)
-        luma, square = coded_luma(frame), Pictures(scan.pixel_aspect).square(frame, 2 * THUMBNAIL_HEIGHT)
+        luma, square = coded_luma(frame), Pictures(None).square(frame, 2 * THUMBNAIL_HEIGHT)
         step = max(1, min(luma.shape) // 240)
         black = float(np.mean(luma[::step, ::step] <= _black(frame)))
         middle = _middle(luma)
         if not _is_full_range(frame):
             middle = to_full_range(middle)
-        return scan, Keyframe(_statistics(middle, square), black, _thumbnail(square, frame, scan.pixel_aspect))
+        aspect = aspect_of(frame, scan.context.name, scan.pixel_aspect)
+        return scan, Keyframe(_statistics(middle, square), black, _thumbnail(square, frame, aspect))
 
 
 def _keyframe(scan: Scan) -> Any | None:

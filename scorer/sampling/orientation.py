@@ -72,6 +72,14 @@ def orientation_of_matrix(matrix: list[int]) -> Orientation:
     return Orientation(True, c < 0, b < 0)
 
 
+def aspect_of(frame: Any, codec: str, stated: Fraction | None) -> Fraction | None:
+    """Width of a pixel of an `av.VideoFrame` divided by its height; None where nobody says. stated: by its stream, likewise.
+
+    HEVC codes interlaced video as a picture for each field, and FFmpeg gives out each as a frame of half the height.
+    """
+    return (stated or Fraction(1)) / 2 if codec == "hevc" and frame.interlaced_frame else stated
+
+
 def with_square_pixels(image: Image, aspect: Fraction | None) -> Image:
     """The picture as a player shows it where a pixel is `aspect` times as wide as it is high: the shorter side is stretched."""
     if aspect is None or not aspect > 0 or not ASPECT_TOLERANCE < abs(math.log(aspect)) <= math.log(WIDEST_ASPECT):

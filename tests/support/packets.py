@@ -29,6 +29,7 @@ class StampedPacket:
     stream: Any = field(default_factory=lambda: NO_CODEC)
     width: int = 64
     height: int = 36
+    interlaced_frame: bool = False
 
 
 def in_decoding_order(times: Sequence[int], bidirectional: int) -> list[StampedPacket]:
@@ -53,7 +54,7 @@ class StampedVideo(Video):
         self._stream: Any = SimpleNamespace(time_base=self._tick)
         self._step, self._skip, self._is_steady, self.changes = 0.04, 0, False, 0
         self._references_only, self._knows_order, self.container = False, True, ""
-        self._decoded_stream = SimpleNamespace(sample_aspect_ratio=None)
+        self._decoded_stream = SimpleNamespace(sample_aspect_ratio=None, codec_context=SimpleNamespace(name=""))
         self._first, self._has_clock, _ = self._first_time()
 
     def _demuxed(self) -> Iterator[Any]:

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from scorer.errors import MediaError
-from scorer.sampling import probe
+from scorer.sampling import probe, sample
 from scorer.sampling.decode import open_video
 from scorer.sampling.glance import glance
 from scorer.sampling.images import luma_scaled_down, scaled_down
 from scorer.sampling.orientation import orientation_of, orientation_of_matrix
 from scorer.sampling.pictures import SMALL_LUMA_SIZE, Pictures, coded_luma
 from scorer.sampling.transport import programmes, stream_changes
+from scorer.spec import SamplerSpec
 from tests.support.media import face_frames, ffmpeg, make_clip, write_frames
 from tests.support.odd_pictures import (
     MATRICES,
@@ -106,6 +107,19 @@ def test_pixels_are_shown_as_wide_as_the_file_says(tmp_path: Path, aspect: str, 
     options = ("-vf", f"setsar={aspect}", "-pix_fmt", "yuv420p")
     path = write_frames(tmp_path / "wide.mp4", face_frames(120, 90, 0.1, 25), 25, options)
     assert shown(path)[0].shape == (size[1], size[0], 3)
+
+
+def test_fields_that_are_coded_apart_are_as_high_as_their_frame(tmp_path: Path) -> None:
+    fields = ("-vf", "interlace=scan=tff,separatefields", "-pix_fmt", "yuv420p", "-c:v", "libx265", "-preset", "ultrafast")
+    options = (*fields, "-x265-params", "interlace=tff:log-level=error")
+    path = make_clip(tmp_path / "a.ts", 128, 128, 0.4, fps=50, options=options)
+    ((_, clip),) = sample(path, SamplerSpec(portrait_frames=0))
+    assert (clip.info.width, clip.info.height) == (128, 128)
+    assert clip.bitstream is not None
+    assert (clip.bitstream.width, clip.bitstream.height) == (128, 64)
+    seen = glance(path)
+    assert seen.thumbnail is not None
+    assert seen.thumbnail.shape == (72, 72, 3)
 
 
 def test_a_turned_picture_is_stretched_before_it_is_turned(tmp_path: Path) -> None:
