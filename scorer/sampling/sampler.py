@@ -38,7 +38,7 @@ from scorer.sampling.statistics import (
     following_luma,
     measured_frame,
 )
-from scorer.sampling.temporal import LONGEST_HOLD, frozen_share, seconds_held
+from scorer.sampling.temporal import LONGEST_HOLD, frozen_share, seconds_held, without_doubles
 from scorer.spec import Faces, MediaInfo, SampledClip, SamplerSpec, Window
 
 THUMBNAIL_HEIGHT = 72
@@ -234,9 +234,11 @@ class _Collector:
         if spec.decoded != "all":
             # Only of all pictures is it sure in which order they are shown.
             times = evened(times, self._guessed)
-            count, held = max(count, len(self._listed)), seconds_held(times, self._listed)
+            count = max(count, len(self._listed))
         fps = count / duration
-        small_lumas = np.stack(self.small_lumas)
+        small_lumas, times = without_doubles(np.stack(self.small_lumas), times)
+        if spec.decoded != "all":
+            held = seconds_held(times, self._listed)
         packets = self._packets if spec.statistics_version >= FIRST_WITH_STEADINESS else None
         statistics = clip_statistics(self._measured, small_lumas, times, fps, held, packets)
         # The collectors of all windows live until the last one is full: a decoded frame of each would be held.

@@ -24,6 +24,11 @@ LONGEST_HOLD = 0.25
 """A frame that is shown for longer than this, s, is a freeze too: some encoders drop repeated frames instead of coding them."""
 
 
+SMOOTH_STEP, SMOOTH_RATE = 0.051, 23.0
+"""Seconds for which a picture is shown, at most, and new pictures a second, at least, where a higher rate repeats pictures and
+nobody sees it: 24 to 30 pictures a second in 48 to 60, also by turns twice and three times."""
+
+
 def change_features(luma: Image, following: Image) -> list[float]:
     """`CHANGE` from one frame to the next at native size. luma, following: (H, W) uint8 of both."""
     change = cv2.absdiff(luma, following)
@@ -76,6 +81,22 @@ def frozen_share(small_lumas: NDArray[np.uint8], times: NDArray[np.float64], all
     shown = np.diff(edges)
     frozen = _frozen_seconds(repeats[after][1:], shown, np.maximum(shown - LONGEST_HOLD, 0))
     return min(1.0, frozen / max(float(shown.sum()), 1e-9))
+
+
+def without_doubles(small_lumas: NDArray[np.uint8], times: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The frames without those that repeat the one before, and their times, where a higher rate repeats them: a camera's 30
+    pictures a second in 60 do not stand still. Other frames as they are.
+
+    small_lumas, times: see `scorer.sampling.statistics.clip_statistics`.
+    """
+    seconds = times[-1] - times[0]
+    if len(small_lumas) <= SMOOTH_RATE * seconds:
+        return small_lumas, times
+    new = np.concatenate([[True], motion_of(small_lumas) >= FREEZE_DIFFERENCE])
+    new_times = np.append(times[:-1][new], times[-1])
+    if new.sum() < SMOOTH_RATE * seconds or np.diff(new_times).max() > SMOOTH_STEP:
+        return small_lumas, times
+    return small_lumas[new], new_times
 
 
 def motion_of(small_lumas: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ from scorer.sampling.features import (
 )
 from scorer.sampling.sorts import percentiles
 from scorer.sampling.statistics import NAMES, clip_statistics, following_luma, measured_frame
+from scorer.sampling.temporal import MOTION, without_doubles
 from scorer.spec import SamplerSpec
 from tests.support.media import face_frames, write_frames
 
@@ -157,6 +158,42 @@ def test_freezes_are_measured_after_coding(tmp_path: Path, crf: int, kind: str) 
     path = write_frames(tmp_path / "a.mp4", frames, 25, ["-crf", str(crf), "-pix_fmt", "yuv420p"])
     ((_, clip),) = sample(path, SamplerSpec())
     assert clip.signals["freeze"] > 0.9 if kind == "frozen" else clip.signals["freeze"] < 0.25
+
+
+@pytest.mark.parametrize(
+    ("places", "rate", "new"),
+    [
+        ([place // 2 for place in range(60)], 60, 30),
+        ([place * 2 // 5 for place in range(60)], 60, 24),
+        ([place // 2 for place in range(50)], 50, 25),
+        ([min(place, 48) for place in range(60)], 60, 60),
+        ([place // 3 for place in range(60)], 60, 60),
+        ([place // 2 for place in range(30)], 30, 30),
+        ([place * 4 // 5 for place in range(25)], 25, 25),
+        ([*range(60)], 60, 60),
+    ],
+    ids=["30 in 60", "24 in 60", "25 in 50", "a freeze of 0.2 s", "20 in 60", "15 in 30", "20 in 25", "60"],
+)
+def test_pictures_that_a_higher_rate_repeats_do_not_stand_still(places: list[int], rate: int, new: int) -> None:
+    lumas = np.stack([np.full((36, 64), 3 * place, np.uint8) for place in places])
+    times = np.arange(len(places) + 1) / rate
+    kept, kept_times = without_doubles(lumas, times)
+    assert len(kept) == len(kept_times) - 1 == new
+    assert kept_times[-1] == times[-1]
+    shown = kept[np.searchsorted(kept_times[:-1], times[:-1], side="right") - 1]
+    assert np.array_equal(shown, lumas), "each moment shows the same picture"
+
+
+def test_a_clip_whose_rate_was_doubled_is_measured_like_the_clip(tmp_path: Path) -> None:
+    frames = face_frames(160, 120, 1, 30)
+    lossless = ("-c:v", "ffv1")
+    clip = write_frames(tmp_path / "30.mkv", frames, 30, lossless)
+    doubled = write_frames(tmp_path / "60.mkv", [frame for frame in frames for _ in range(2)], 60, lossless)
+    ((_, as_filmed),), ((_, twice),) = (sample(path, SamplerSpec()) for path in (clip, doubled))
+    assert (as_filmed.info.fps, twice.info.fps) == (pytest.approx(30), pytest.approx(60))
+    assert twice.signals["freeze"] == as_filmed.signals["freeze"] == 0
+    places = [NAMES.index(name) for name in MOTION]
+    assert twice.statistics[places] == pytest.approx(as_filmed.statistics[places], abs=1e-3)
 
 
 @given(
