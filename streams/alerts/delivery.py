@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,9 +20,11 @@ from scorer.exposition import from_zero
 from streams import metrics
 from streams.alerts.acknowledge import Acknowledgements
 from streams.alerts.receiver_settings import Receiver
-from streams.alerts.receivers import REPEAT_SECONDS, TURN_SECONDS, Poster
+from streams.alerts.receivers import REPEAT_SECONDS, Poster
+from streams.alerts.repeats import DUE_SECONDS, Repeats
 from streams.alerts.request import RefusedError, UnavailableError
 from streams.alerts.silences import Silencer
+from streams.alerts.summary import named
 from streams.errors import EventError
 from streams.events import ALERTS_TOPIC, QualityAlert
 from streams.kafka.agent import Agent
@@ -40,9 +42,6 @@ MAX_WAITING = 500
 
 MOST_OPEN = 10_000
 """Most alerts of which it is remembered that a receiver knows of their start and not of their end."""
-
-DUE_SECONDS = 1.0
-"""How often it is checked whether an alert is due to be told again, or to be silenced."""
 
 POLL_SECONDS, POLL_RECORDS = 0.2, 100
 
@@ -75,12 +74,12 @@ class Courier:
         self._acknowledgements = acknowledgements or Acknowledgements()
         self._topic = connection.named(ALERTS_TOPIC)
         self._poster = Poster(receiver)
+        self._repeats = Repeats(receiver, self._poster, self._accepted, self._acknowledgements)
         self._outage = Outage(f"receiver {receiver.name}")
         self._silencer = Silencer(receiver) if receiver.silence else None
-        self._told: dict[str, float] = {}
         self._open_there: dict[str, None] = {}
         self._waiting: deque[_Waiting] = deque()
-        self._pause, self._next_try, self._next_repeat, self._next_silence = FIRST_WAIT, 0.0, 0.0, 0.0
+        self._pause, self._next_try, self._next_silence = FIRST_WAIT, 0.0, 0.0
         from_zero(metrics.ALERT_DELIVERIES, *((receiver.name, outcome) for outcome in ("delivered", "refused", "too-old")))
 
     def agent(self) -> Agent:
@@ -168,7 +167,7 @@ class Courier:
                 # One of them is refused. Posted one by one, the others arrive.
                 return all(self._post([alert]) for alert in alerts)
             metrics.ALERT_DELIVERIES.labels(name, "refused").inc()
-            log.error("%s refused an alert: %s", name, error, extra=_named(alerts[0]))
+            log.error("%s refused an alert: %s", name, error, extra=named(alerts[0]))
         else:
             self._outage.works()
             metrics.ALERT_DELIVERIES.labels(name, "delivered").inc(len(alerts))
@@ -187,58 +186,12 @@ class Courier:
             del self._open_there[next(iter(self._open_there))]
 
     def _repeat(self) -> None:
-        """Post firing alerts again: to an Alertmanager all, every `REPEAT_SECONDS`; to others those that are due."""
-        now, to_alertmanager = time.monotonic(), self._receiver.type == "alertmanager"
-        if now < self._next_repeat or not (self._receiver.repeat or to_alertmanager):
-            return
-        self._next_repeat = now + (REPEAT_SECONDS if to_alertmanager else DUE_SECONDS)
-        try:
-            if to_alertmanager:
-                for alerts in self._batches(self._accepted()):
-                    self._post_again(alerts)
-            else:
-                self._post_due(now)
-        except UnavailableError as error:
-            self._next_repeat = now + REPEAT_SECONDS
-            log.warning("%s did not take the repetition of firing alerts: %s", self._receiver.name, error)
-
-    def _post_due(self, now: float) -> None:
-        """Post the alerts again that are due, as many as there is time for: the others stay due. now: monotonic seconds."""
-        for alerts in self._batches(self._due(self._accepted(), now)):
-            if self._alerts_wait() or time.monotonic() - now > TURN_SECONDS:
-                return
-            self._post_again(alerts)
-            # Not before: where the receiver is away, the others must stay due.
-            self._told |= {alert.alert_id: now for alert in alerts}
+        """Tell the receiver of firing alerts again; none of those that it still has to be told of at all."""
+        self._repeats.tell({message.alert.alert_id for message in self._waiting if message.alert is not None})
 
     def _accepted(self) -> list[QualityAlert]:
         """The firing alerts that the receiver is told of."""
         return [alert for alert in self._firing() if self._receiver.accepts(alert)]
-
-    def _batches(self, alerts: list[QualityAlert]) -> Iterator[list[QualityAlert]]:
-        """The alerts in order, as many at a time as one request of the receiver takes."""
-        size = self._poster.batch_size
-        return (alerts[first : first + size] for first in range(0, len(alerts), size))
-
-    def _alerts_wait(self) -> bool:
-        """Whether an alert for this receiver waits: not only messages that need to be committed."""
-        return any(message.alert is not None for message in self._waiting)
-
-    def _due(self, firing: list[QualityAlert], now: float) -> list[QualityAlert]:
-        """The firing alerts that nobody has acknowledged, and that were told `repeat` seconds ago, the longest ago first.
-
-        now: monotonic seconds.
-
-        This worker counts from when it first saw an alert, and while it still has to deliver one, from now. One that is
-        acknowledged until some time is due at that time.
-        """
-        waiting = {message.alert.alert_id for message in self._waiting if message.alert is not None}
-        self._told = {
-            alert.alert_id: now if alert.alert_id in waiting else self._told.get(alert.alert_id, now) for alert in firing
-        }
-        unseen = self._acknowledgements.unseen(firing, datetime.now(UTC))
-        due = [alert for alert in unseen if now - self._told[alert.alert_id] >= self._receiver.repeat]
-        return sorted(due, key=lambda alert: self._told[alert.alert_id])
 
     def _silence(self) -> None:
         """Bring Alertmanager's silences in line with the acknowledgements."""
@@ -261,19 +214,6 @@ class Courier:
         except (RefusedError, UnavailableError) as error:
             log.warning("%s did not end a silence: %s", self._receiver.name, error)
 
-    def _post_again(self, alerts: list[QualityAlert]) -> None:
-        """Post firing alerts again; one that is refused is named, and the others arrive. Raises `UnavailableError`."""
-        now = datetime.now(UTC)
-        seen = {alert.alert_id: held for alert in alerts if (held := self._acknowledgements.of(alert.alert_id, now)) is not None}
-        try:
-            self._poster.post(alerts, seen)
-        except RefusedError as error:
-            if len(alerts) == 1:
-                log.warning("%s refused the repetition of an alert: %s", self._receiver.name, error, extra=_named(alerts[0]))
-                return
-            for alert in alerts:
-                self._post_again([alert])
-
     def _too_old(self, alert: QualityAlert) -> bool:
         """Whether an alert is too old to be delivered. One that this worker judges and that still fires never is, nor the end of
         one that was delivered here: an incident would stay open for ever."""
@@ -285,14 +225,9 @@ class Courier:
         """Count and name alerts that are too old. Only once they are committed: until then each attempt judges them again."""
         for alert in alerts:
             metrics.ALERT_DELIVERIES.labels(self._receiver.name, "too-old").inc()
-            log.warning("an alert is %.0f s old and not delivered to %s", _age(alert), self._receiver.name, extra=_named(alert))
+            log.warning("an alert is %.0f s old and not delivered to %s", _age(alert), self._receiver.name, extra=named(alert))
 
 
 def _age(alert: QualityAlert) -> float:
     """Seconds since an alert's end, or since its start while it fires."""
     return (datetime.now(UTC) - (alert.ended_at or alert.started_at)).total_seconds()
-
-
-def _named(alert: QualityAlert) -> dict[str, str]:
-    """The fields of a log line that say which alert it is about."""
-    return {"stream_id": alert.stream_id, "kind": alert.kind, "alert_id": alert.alert_id}

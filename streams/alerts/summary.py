@@ -37,3 +37,8 @@ def _problem(alert: QualityAlert) -> str:
         "no-face": f"no face for {alert.value:.0f} s{seconds}",
         "silent": f"sound is silent: {alert.value:.0%}{share}",
     }[alert.kind]
+
+
+def named(alert: QualityAlert) -> dict[str, str]:
+    """The fields of a log line that say which alert it is about."""
+    return {"stream_id": alert.stream_id, "kind": alert.kind, "alert_id": alert.alert_id}
