@@ -137,7 +137,7 @@ def write_whole(target: Path, blocks: Iterable[bytes], fsync: bool = False) -> N
                 file.flush()
                 os.fsync(file.fileno())
         if replaces:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # it has gone meanwhile, or its file system has no modes
                 shutil.copymode(target, part)
         part.replace(target)
     except BaseException:
