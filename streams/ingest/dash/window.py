@@ -165,8 +165,10 @@ class _Stretch:
     def _count(self, run: Run) -> int:
         """How many segments a run has up to the end of the Period, or of what a date can be."""
         stop = min(self._stop, _LATEST) if self._stop is not None else _LATEST
-        units = (stop - self._begin) * self._addressing.timescale // SECOND + self._addressing.offset - run.time
-        most = max(0, -((run.duration // SHORTEST_TAIL - units) // run.duration))
+        # In parts of a unit: with a timescale of 1, which is the default, a unit is a second.
+        parts = (stop - self._begin) * self._addressing.timescale + (self._addressing.offset - run.time) * SECOND
+        length = run.duration * SECOND
+        most = max(0, -((length - SHORTEST_TAIL * parts) // (SHORTEST_TAIL * length)))
         return most if run.count is None else min(run.count, most)
 
     def _existing(self, run: Run) -> int:
