@@ -69,5 +69,10 @@ def scored_alike(state: RenditionState, score: SegmentScore) -> RenditionState:
         left = UsualBefore(state.model, score.start, state.baseline, state.baseline_seconds, state.variance)
     state = replace(state, model=by.version, usual_before=left)
     if before is not None and is_known and before.model == by.version:
-        return replace(state, baseline=before.baseline, baseline_seconds=before.baseline_seconds, variance=before.variance)
+        smoothed = None
+        if state.smoothed is not None and state.baseline is not None:
+            # It goes on as far from what is usual as it was by the other model.
+            smoothed = min(100.0, max(0.0, state.smoothed - state.baseline + before.baseline))
+        state = replace(state, smoothed=smoothed, baseline=before.baseline)
+        return replace(state, baseline_seconds=before.baseline_seconds, variance=before.variance)
     return replace(state, smoothed=None, baseline=None, baseline_seconds=0.0, variance=INITIAL_NOISE**2).without_drop()

@@ -51,14 +51,15 @@ def test_a_drop_that_lasts_is_told_again_where_the_model_before_comes_back_soon(
 
 
 @pytest.mark.parametrize("every", [1, 3])
-def test_drops_are_found_while_two_models_answer_by_turns(every: int) -> None:
-    """As of replicas behind one address while they are replaced."""
+@pytest.mark.parametrize("apart", [15, 40])
+def test_drops_are_found_and_end_while_two_models_answer_by_turns(every: int, apart: int) -> None:
+    """As of replicas behind one address while they are replaced. apart: points between the scores of both."""
 
     def turns(value: float, first: int, count: int) -> list[SegmentScore]:
         return [
             score
             for number in range(first, first + count)
-            for score in by_model(str(number // every % 2), [(1, value - 15 * (number // every % 2))], first=number)
+            for score in by_model(str(number // every % 2), [(1, value - apart * (number // every % 2))], first=number)
         ]
 
     scores = [*turns(90, 0, 120), *turns(65, 120, 20), *turns(90, 140, 20)]
