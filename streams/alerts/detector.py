@@ -109,7 +109,7 @@ def tick(
     # A live stream's clock may be behind by days; a recording was over then.
     since = state.received if state.received is not None and is_live(state) else state.until
     lasts = max((now - since).total_seconds(), silent_for)
-    if lasts >= max(limits.no_segments.given_up_after, 2 * after):
+    if lasts >= limits.no_segments.given_up_after(state.duration):
         # Not at the last segment's end: alerts that ended so long ago are too old for receivers, where they would stay open.
         return None, close_all(state, until_now)
     if state.ended:
@@ -256,9 +256,9 @@ def _moved_to(
     ahead: of the score's clock, None if not known. runs_ahead: the segment ends after its score was written.
     """
     if rendition is None:
-        began_ahead = (ahead or 0.0) > 0
+        began_ahead, durations = (ahead or 0.0) > 0, (score.duration,)
         return RenditionState(
-            score.sequence, score.start, end_of(score), ahead=ahead, began_ahead=began_ahead, duration=score.duration
+            score.sequence, score.start, end_of(score), ahead=ahead, began_ahead=began_ahead, durations=durations
         )
     changed = ahead is not None and ahead != (rendition.ahead or 0.0)
     may_be_stray = changed or score.start - rendition.until > timedelta(seconds=STRAY_SECONDS)
@@ -280,7 +280,7 @@ def _moved_to(
         began_ahead=rendition.began_ahead and (ahead or 0.0) > 0,
         before=before,
         missing=_missing(rendition.missing, gap, score.duration),
-        duration=score.duration,
+        durations=(*rendition.durations[-2:], score.duration),
     )
 
 
@@ -297,13 +297,13 @@ def _keep(
     """The state with a rendition in it, and without those that are silent for too long or too many; their alerts resolve."""
     renditions = state.renditions | {name: rendition}
     others = sorted((other for other in renditions if other != name), key=lambda other: renditions[other].until)
-    longest = timedelta(seconds=limits.no_segments.given_up_after)
     alerts: list[QualityAlert] = []
     for place, other in enumerate(others):
         silent_for = end_of(score) - renditions[other].until
         if rendition.received is not None and (last := renditions[other].received) is not None:
             silent_for = min(silent_for, rendition.received - last)  # clocks may be days apart, and scorers away for as long
-        if silent_for > longest or len(others) - place >= MAX_RENDITIONS:
+        longest = limits.no_segments.given_up_after(renditions[other].duration)
+        if silent_for > timedelta(seconds=longest) or len(others) - place >= MAX_RENDITIONS:
             _, changes = close(renditions.pop(other), end_of(score))
             alerts += [_changed(state.stream_id, other, change, score.segment_id) for change in changes]
     return replace(state, renditions=renditions), alerts

@@ -133,21 +133,23 @@ class NoSegments(Part):
         ge=60,
         le=31 * 86400,
         description="Seconds after which a silent stream is gone for good: its alerts resolve. "
-        "Counts as twice `after` where it is less.",
+        "Counts as twice the time after which the alert fires where it is less.",
     )
     severity: Severity = Field("critical", description=_SEVERITY)
 
     def patience(self, duration: float) -> float:
-        """Seconds without a segment after which a stream is silent. duration: of its latest segment, seconds.
+        """Seconds without a segment after which a stream is silent. duration: of a whole segment of it, seconds.
 
         A segment comes when it is over: a stream whose segments last longer than `after` is without one for so long each time.
         """
         return max(self.after, duration + self.after / 2)
 
-    @property
-    def given_up_after(self) -> float:
-        """Seconds after which a silent stream is given up: `forget_after`, but not before its silence could be told."""
-        return max(self.forget_after, 2 * self.after)
+    def given_up_after(self, duration: float) -> float:
+        """Seconds after which a silent stream is given up: `forget_after`, but not before its silence could be told.
+
+        duration: as of `patience`.
+        """
+        return max(self.forget_after, 2 * self.patience(duration))
 
 
 class Alerts(Part):

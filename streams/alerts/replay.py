@@ -61,7 +61,7 @@ class Replay:
         if last is None:
             return
         after = silence.patience(self._state.duration)
-        moments = [after, max(silence.given_up_after, 2 * after)]
+        moments = [after, silence.given_up_after(self._state.duration)]
         if self._state.silence_ended_at is not None:
             rested = silence.cool_down - (last - self._state.silence_ended_at).total_seconds()
             moments.append(max(after, rested + ROUNDING_SECONDS))

@@ -115,7 +115,7 @@ class RenditionState:
     segments so far came from a clock that was ahead. before: the state before the latest segment, where that one may be a stray
     (`streams.alerts.clock`). behind: the last segments, where they came too late: repeated ones, those of a rendition behind the
     others, or of a clock set back; None where the latest one did not. live: the last segments that were judged.
-    received: when the score of the latest segment was written, by the broker's record. duration: of the latest segment, seconds.
+    received: when the score of the latest segment was written, by the broker. durations: seconds of the last three segments.
     recent, usual: averages of the signals over the last seconds and over the time of the baseline; empty without any.
     usual_seconds: seconds of scores in `usual`, counted like `baseline_seconds`. missing: share of the last seconds without a
     segment, 0-1. no_face, silent: the watches of these kinds, outside of `watches`, where older workers would not read the state.
@@ -150,8 +150,16 @@ class RenditionState:
     behind: Run | None = None
     received: datetime | None = None
     live: Run | None = None
-    duration: float = 0.0
+    durations: tuple[float, ...] = ()
     usual_before: UsualBefore | None = None
+
+    @property
+    def duration(self) -> float:
+        """Seconds of a whole segment, as the next one may be: some are cut short, as where a recorder begins anew.
+
+        0 where an older worker has stored the state.
+        """
+        return max(self.durations, default=0.0)
 
     def every_watch(self) -> dict[AlertKind, Watch]:
         """The watches of all kinds."""
@@ -197,7 +205,7 @@ class StreamState:
 
     @property
     def duration(self) -> float:
-        """Of the latest segment, seconds; 0 without any, or where an older worker has stored the state."""
+        """As of the rendition with the latest segment; 0 without any."""
         latest = max(self.renditions.values(), key=lambda rendition: rendition.until, default=None)
         return latest.duration if latest is not None else 0.0
 

@@ -28,7 +28,7 @@ def live(scores: list[SegmentScore], silent_after: int) -> list[QualityAlert]:
         arrived = score.start + timedelta(seconds=score.duration + 1)
         state, more = step(state, score, limits, arrived)
         alerts += more
-        for second in range(1, int(score.duration) if place + 1 < len(scores) else silent_after + 1):
+        for second in range(1, int(scores[place + 1].duration) if place + 1 < len(scores) else silent_after + 1):
             ticked, more = tick(state, arrived + timedelta(seconds=second), second, limits)
             assert ticked is not None
             state = ticked
@@ -60,6 +60,24 @@ def test_usual_thresholds_have_their_whole_hysteresis() -> None:
 @pytest.mark.parametrize("seconds", [6.0, 20.0, 21.0, 30.0, 60.0, 3600.0])
 def test_a_stream_is_not_silent_while_its_next_segment_lasts(seconds: float) -> None:
     assert live(long_segments(seconds, 4), 0) == []
+
+
+@pytest.mark.parametrize("short", [(12.0,), (30.0,), (12.0, 5.0)])
+def test_a_stream_is_not_silent_after_a_segment_that_was_cut_short(short: tuple[float, ...]) -> None:
+    """As where a recorder of a file each minute begins a new one when its camera comes back."""
+    start, scores = BEGIN, []
+    for place, seconds in enumerate((60.0, 60.0, *short, 60.0, 60.0)):
+        scores.append(make_score(place).model_copy(update={"start": start, "duration": seconds}))
+        start += timedelta(seconds=seconds)
+    assert live(scores, 0) == []
+
+
+def test_a_rendition_is_not_given_up_while_its_next_segment_lasts() -> None:
+    limits, state = parse_policy({"alerts": {"no_segments": {"forget_after": 60}}}).of({}), StreamState("channel")
+    for score in long_segments(300, 3):
+        for name in ("720p", "480p"):
+            state, _ = step(state, score.model_copy(update={"rendition": name}), limits)
+    assert {rendition.baseline_seconds for rendition in state.renditions.values()} == {900}
 
 
 @pytest.mark.parametrize(("seconds", "after"), [(2.0, 20), (10.0, 20), (30.0, 40), (60.0, 70)])

@@ -60,7 +60,7 @@ STATE = StreamState(
             behind=Run(TIME, TIME),
             received=TIME,
             live=Run(TIME, TIME),
-            duration=2.0,
+            durations=(2.0, 4.0, 2.0),
             usual_before=UsualBefore("f941", TIME, 60.0, 12.0, 9.0),
         )
     },
@@ -102,7 +102,7 @@ STORED = {
             "behind": {"start": STORED_TIME, "received": STORED_TIME},
             "received": STORED_TIME,
             "live": {"start": STORED_TIME, "received": STORED_TIME},
-            "duration": 2.0,
+            "durations": [2.0, 4.0, 2.0],
             "usual_before": {
                 "model": "f941",
                 "left": STORED_TIME,
