@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
 from scorer import load
+from scorer.spec import ModelId
 from streams import parts
 from streams.cli.promote import promote
 from streams.cli.training import evaluate
@@ -59,7 +61,8 @@ def test_a_verdict_is_printed_also_where_no_worker_can_be_told(
 
     verdict = Verdict("old", "new", [])
     monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
-    for name in ("scorer.load.load_engine", "scorer.runtime.export.export_graph", "streams.models.publish.publish"):
+    monkeypatch.setattr("scorer.load.load_engine", lambda *_: SimpleNamespace(model=ModelId("nano", "old")))
+    for name in ("scorer.runtime.export.export_graph", "streams.models.publish.publish"):
         monkeypatch.setattr(name, lambda *_: object())
     for name in ("gate_of", "recipe_seed"):
         monkeypatch.setattr(gate, name, lambda *_: None)
