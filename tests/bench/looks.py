@@ -7,8 +7,6 @@ and, for pictures, to decode them with FFmpeg's libraries in a process that runs
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import resource
 import subprocess
 import time
@@ -22,6 +20,7 @@ import imageio_ffmpeg
 
 from scorer.load import load_engine
 from scorer.sampling import SamplerPool
+from scorer.sampling.glance import glance, headers_only
 from scorer.sampling.sampler import sample
 from scorer.spec import SPECIFICATIONS
 from tests.support.cpu import cpu_seconds
@@ -30,7 +29,6 @@ from tests.support.processes import ROOT
 
 DEMO = ROOT / "examples/face.mp4"
 FPS = 25
-GLANCES = "scorer.sampling.glance"
 WARM, BATCH = 2, 4
 """Segments that are sampled before any is counted; clips that are scored at once."""
 
@@ -52,7 +50,7 @@ class Content:
 class Look:
     """CPU milliseconds of a segment. decode: ffmpeg's full decode. demux, keyframe, pictures: reading the packets alone, with the
     keyframe decoded, with all pictures decoded. sample, score: the full look's two halves. headers, glance: a glance of packets
-    alone, and with a keyframe; None in a version without glances."""
+    alone, and with a keyframe."""
 
     content: Content
     decode: float
@@ -61,8 +59,8 @@ class Look:
     pictures: float
     sample: float
     score: float
-    headers: float | None
-    glance: float | None
+    headers: float
+    glance: float
 
     @property
     def full(self) -> float:
@@ -112,9 +110,9 @@ def look_at(content: Content, rounds: int = 2) -> Look:
         name: _own_milliseconds(read, segments) for name, read in (("demux", _demux), ("keyframe", _keyframe), ("all", _decode))
     }
     sample, score = full_look(segments)
-    headers, glance = (_glance_milliseconds(name, content.segments * QUICK_ROUNDS) for name in ("headers", "glance"))
+    glances = [_glance_milliseconds(read, content.segments * QUICK_ROUNDS) for read in (headers_only, glance)]
     after = yardstick(segments)
-    return Look(content, (before + after) / 2, own["demux"], own["keyframe"], own["all"], sample, score, headers, glance)
+    return Look(content, (before + after) / 2, own["demux"], own["keyframe"], own["all"], sample, score, *glances)
 
 
 def full_look(segments: Sequence[Path]) -> tuple[float, float]:
@@ -134,7 +132,7 @@ def full_look(segments: Sequence[Path]) -> tuple[float, float]:
     return sample / len(segments) * 1000, (time.process_time() - started) / len(segments) * 1000
 
 
-def _own_milliseconds(read: Callable[[Path], None], segments: Sequence[Path]) -> float:
+def _own_milliseconds(read: Callable[[Path], object], segments: Sequence[Path]) -> float:
     read(segments[0])
     started = time.process_time()
     for path in segments:
@@ -142,16 +140,14 @@ def _own_milliseconds(read: Callable[[Path], None], segments: Sequence[Path]) ->
     return (time.process_time() - started) / len(segments) * 1000
 
 
-def _glance_milliseconds(function: str, segments: Sequence[Path]) -> float | None:
-    """Of a function of `scorer.sampling.glance`, as in a sampling child; None where this version has none.
+def _glance_milliseconds(read: Callable[[Path], object], segments: Sequence[Path]) -> float:
+    """Of a function that glances, as in a sampling child.
 
     A child has made full looks before. After one the C library keeps the memory of a freed picture, before the kernel takes it.
     """
-    if importlib.util.find_spec(GLANCES) is None:
-        return None
     cv2.setNumThreads(1)
     sample(segments[0], SPECIFICATIONS["standard"])
-    return _own_milliseconds(getattr(importlib.import_module(GLANCES), function), segments)
+    return _own_milliseconds(read, segments)
 
 
 def _demux(path: Path) -> None:

@@ -63,17 +63,16 @@ class Bench:
         contents = [self._demo(), *(self._content(height) for height in HEIGHTS)]
         rows = [self._look(content) for content in contents]
         surrounds = self._surrounds(AROUND_RATE)
-        glances = all(row.glance is not None for row in rows)
         lines = [
             "| segments of 2 s | full decode, ms | packets alone | with the keyframe | all pictures, in a process that runs "
             "| full look (sampler + model), ms | full looks for a decode "
-            f"{'| glances of packets | glances with a keyframe ' if glances else ''}| full looks: streams per core |",
-            f"|{'---|' * (10 if glances else 8)}",
+            "| glances of packets | glances with a keyframe | full looks: streams per core |",
+            f"|{'---|' * 10}",
         ]
         for row in rows:
             shares = " | ".join(f"{part / row.decode:.2f}" for part in (row.demux, row.keyframe, row.pictures))
             streams = 1000 * row.content.gop / (row.full + surrounds)
-            looked = "".join(f"| **{row.decode / part:.1f}** " for part in (row.headers, row.glance) if part is not None)
+            looked = "".join(f"| **{row.decode / part:.1f}** " for part in (row.headers, row.glance))
             lines.append(
                 f"| {row.content.name} | {row.decode:.0f} | {shares} | {row.full:.0f} ({row.sample:.0f} + {row.score:.0f}) "
                 f"| **{row.decode / row.full:.2f}** {looked}| {streams:.1f} |"

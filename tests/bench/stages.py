@@ -33,6 +33,7 @@ from scorer.model.modeling import FVQRater
 from scorer.runtime.export import export_graph
 from scorer.runtime.graph import GRAPH_FILE
 from scorer.sampling import sample, sampler
+from scorer.sampling.course import Course
 from scorer.sampling.decode import Video
 from scorer.sampling.faces import FaceFinder
 from scorer.sampling.pictures import Pictures
@@ -59,7 +60,7 @@ SETS: Mapping[str, tuple[str, str]] = {
 STAGES: Mapping[str, Sequence[tuple[Any, str]]] = {
     "open": ((Video, "__init__"),),
     "packets": ((Video, "timeline"),),
-    "decode": ((Video, "frames"),),
+    "decode": ((Video, "course"), (Course, "frames")),
     "grey": ((Pictures, "small_luma"),),
     "rgb": ((Pictures, "picture"),),
     "clip": ((Pictures, "square"),),

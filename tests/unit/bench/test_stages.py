@@ -8,7 +8,16 @@ import pytest
 
 from scorer.sampling import sample
 from scorer.spec import SPECIFICATIONS
-from tests.bench.stages import DEMO, engine_for
+from tests.bench.stages import DEMO, STAGES, StageClock, engine_for
+
+
+def test_every_stage_of_a_look_takes_time() -> None:
+    clock = StageClock()
+    with clock.watching():
+        sample(DEMO, SPECIFICATIONS["middle"], window_seconds=2.0, limit=1)
+    assert clock.seconds.keys() == STAGES.keys()
+    assert all(seconds > 0 for seconds in clock.seconds.values())
+    assert max(clock.seconds, key=clock.seconds.__getitem__) == "decode"
 
 
 @pytest.mark.slow
