@@ -85,7 +85,7 @@ class Silencer:
             with _noted(refusals):
                 self.end(alert)
             self._looked.add(alert.alert_id)  # also where it was refused, which a repetition does not change
-        self._end_over(until, refusals)  # last: one that nobody answers is asked for again and again
+        refusals += self._end_over(until)  # last: one that nobody answers is asked for again and again
         if refusals:
             raise refusals[0]
 
@@ -95,18 +95,18 @@ class Silencer:
         Where nobody answers, the next `update` does it. One that is refused ends by itself, within `LONGEST`.
         """
         self._over |= {alert.alert_id: alert for alert in alerts}
-        refusals: list[RefusedError] = []
-        self._end_over(time.monotonic() + TURN_SECONDS, refusals)
-        if refusals:
+        if refusals := self._end_over(time.monotonic() + TURN_SECONDS):
             raise refusals[0]
 
-    def _end_over(self, until: float, refusals: list[RefusedError]) -> None:
-        """End silences of resolved alerts until a time, monotonic seconds. refusals: gets those."""
+    def _end_over(self, until: float) -> list[RefusedError]:
+        """End silences of resolved alerts until a time, monotonic seconds; returns the refusals."""
+        refusals: list[RefusedError] = []
         while self._over and time.monotonic() <= until:
             alert_id, alert = next(iter(self._over.items()))
             with _noted(refusals):
                 self.end(alert)
             del self._over[alert_id]
+        return refusals
 
     def end(self, alert: QualityAlert) -> None:
         """End the silences of an alert, by whichever worker they were made."""
