@@ -35,9 +35,6 @@ class Course:
     """
 
     def __init__(self, frames: Iterator[Timed]) -> None:
-        self.is_guessed = False
-        self.pixel_aspect: Fraction | None = None
-        """As `Timed` has them, of the picture that `frames` gave last."""
         self._frames = frames
         self._first, self._damaged = math.inf, -math.inf
         """Seconds of the frame that was decoded first, and of the latest one that is damaged."""
@@ -56,8 +53,8 @@ class Course:
         """
         return began <= self.reached and (self._damaged < began - EPSILON or began <= self._first + EPSILON)
 
-    def frames(self, start: float) -> Iterator[tuple[float, Any]]:
-        """(seconds, `av.VideoFrame`) of every frame from `start` on, which is not before `reached` when this is called again.
+    def frames(self, start: float) -> Iterator[Timed]:
+        """Every frame from `start` on, which is not before `reached` when this is called again.
 
         Where no frame starts at `start`, the one that is shown at that moment comes first, with its own time.
         """
@@ -67,13 +64,9 @@ class Course:
                 before = timed
                 continue
             if before is not None and timed.seconds > start + EPSILON:
-                yield self._given(before)
+                yield before
             before = None
-            yield self._given(timed)
-
-    def _given(self, timed: Timed) -> tuple[float, Any]:
-        self.is_guessed, self.pixel_aspect = timed.is_guessed, timed.pixel_aspect
-        return timed.seconds, timed.frame
+            yield timed
 
     def _decoded(self) -> Iterator[Timed]:
         for timed in self._frames:

@@ -17,7 +17,7 @@ from scorer.sampling.audio.facts import AudioFacts
 from scorer.sampling.audio.measure import audio_facts
 from scorer.sampling.bitstream.packets import bitstream_of
 from scorer.sampling.clock import LONGEST_GAP, evened, gap_that_fits
-from scorer.sampling.course import Course, keep, kept_course
+from scorer.sampling.course import Course, Timed, keep, kept_course
 from scorer.sampling.decode import Video, open_video
 from scorer.sampling.detectors import process_detectors
 from scorer.sampling.faces import aligned_crop
@@ -86,8 +86,7 @@ def sample(
             course = kept_course(video.key, timeline.began, start, went_on)
             course, used = (video.course(start), opened) if course is None else (course, went_on)
             collectors = [
-                _Collector(video, course, spec, window, timeline, preview, audio)
-                for window, audio in zip(windows, heard, strict=True)
+                _Collector(video, spec, window, timeline, preview, audio) for window, audio in zip(windows, heard, strict=True)
             ]
             filled = _filled(course, collectors)
             clips = [(collector.window, collector.finish()) for collector in filled if collector.small_lumas]
@@ -133,22 +132,23 @@ def _filled(course: Course, collectors: list[_Collector]) -> Iterator[_Collector
         return
     waiting = iter(collectors)
     current = next(waiting)
-    shown_time, shown = -math.inf, None
-    for time, frame in course.frames(current.window.start):
+    shown: Timed | None = None
+    for timed in course.frames(current.window.start):
         while True:
-            late = min(time, current.end) - current.window.start
-            if not current.small_lumas and late > LONGEST_HOLD and time - shown_time <= LONGEST_GAP:
-                current.take(current.window.start, shown)
-            if time < current.end - EPSILON:
+            late = min(timed.seconds, current.end) - current.window.start
+            is_held = not current.small_lumas and late > LONGEST_HOLD
+            if is_held and shown is not None and timed.seconds - shown.seconds <= LONGEST_GAP:
+                current.take(shown._replace(seconds=current.window.start))
+            if timed.seconds < current.end - EPSILON:
                 break
             yield current
             following = next(waiting, None)
             if following is None:
                 return
             current = following
-        if time >= current.window.start - EPSILON:
-            current.take(time, frame)
-        shown_time, shown = time, frame
+        if timed.seconds >= current.window.start - EPSILON:
+            current.take(timed)
+        shown = timed
     yield current
 
 
@@ -158,7 +158,6 @@ class _Collector:
     def __init__(
         self,
         video: Video,
-        course: Course,
         spec: SamplerSpec,
         window: Window,
         timeline: Timeline,
@@ -184,7 +183,6 @@ class _Collector:
         self._sampled = 0
         """How many of the pictures of `_places` have been taken."""
         self._sides = SIDES[spec.statistics_version]
-        self._course = course
         self._times: list[float] = []
         self._guessed: list[bool] = []
         self._frames: list[Image] = []
@@ -200,17 +198,18 @@ class _Collector:
         self._size = (0, 0)
         self._pixels = 0
         self._last: Any = None
-        self._pictures = Pictures(course.pixel_aspect, spec.thinning)
+        self._pictures = Pictures(None, spec.thinning)
 
-    def take(self, time: float, frame: Any) -> None:
-        """Take what is needed of the window's next frame. time: seconds from the file's first frame."""
+    def take(self, timed: Timed) -> None:
+        """Take what is needed of the window's next frame."""
+        time, frame = timed.seconds, timed.frame
         if self._last is None and self.window.start > 0:
             # The size may have changed since. Of a file's beginning a glance knows the header's alone, and is compared with this.
             self._coded_size = frame.width, frame.height
         self._last = frame
         self._times.append(time)
-        self._guessed.append(self._course.is_guessed)
-        self._pictures.pixel_aspect = self._course.pixel_aspect
+        self._guessed.append(timed.is_guessed)
+        self._pictures.pixel_aspect = timed.pixel_aspect
         self.small_lumas.append(self._pictures.small_luma(frame))
         self._pixels += frame.width * frame.height
         due = sum(time >= wanted - EPSILON for wanted in self._picture_times[self._sampled :])
@@ -234,11 +233,10 @@ class _Collector:
         if spec.decoded != "all":
             # Only of all pictures is it sure in which order they are shown.
             times = evened(times, self._guessed)
-            count = max(count, len(self._listed))
-        fps = count / duration
         small_lumas, times = without_doubles(np.stack(self.small_lumas), times)
         if spec.decoded != "all":
-            held = seconds_held(times, self._listed)
+            count, held = max(count, len(self._listed)), seconds_held(times, self._listed)
+        fps = count / duration
         packets = self._packets if spec.statistics_version >= FIRST_WITH_STEADINESS else None
         statistics = clip_statistics(self._measured, small_lumas, times, fps, held, packets)
         # The collectors of all windows live until the last one is full: a decoded frame of each would be held.

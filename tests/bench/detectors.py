@@ -24,7 +24,7 @@ def main() -> None:
     """Measure, and print the table in Markdown."""
     cv2.setNumThreads(1)  # as in a sampling child
     with open_video(ROOT / "examples/face.mp4") as video:
-        _, frame = next(iter(video.course(2).frames(2)))
+        _, frame, *_ = next(iter(video.course(2).frames(2)))
         picture = frame.to_ndarray(format="rgb24")
     detectors = Detectors()
     print("| picture | faces, ms | MediaPipe's | matte, ms | MediaPipe's |\n|---|---|---|---|---|")

@@ -46,6 +46,6 @@ def test_the_track_that_is_scored_is_the_track_that_is_cut(tmp_path: Path) -> No
 def looks(path: Path) -> tuple[Orientation, float, int, int, int, int]:
     """How the first picture of a file is turned, how wide its pixels are, and the numbers of its colours."""
     with open_video(path) as video:
-        _, frame = next(video.course(0.0).frames(0.0))
+        _, frame, *_ = next(video.course(0.0).frames(0.0))
         colours = frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc
         return orientation_of(frame), float(video.pixel_aspect or 1), *colours

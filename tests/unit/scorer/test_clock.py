@@ -234,7 +234,7 @@ def test_windows_partition_the_pictures_and_shares_stay_in_range(
 @given(any_packets, st.integers(0, 2**32))
 def test_frozen_time_is_a_share_for_any_stamps(stamps: list[tuple[int | None, int | None]], seed: int) -> None:
     video = StampedVideo(stamps)
-    times = [time for time, _ in video.course(0.0).frames(0.0)]
+    times = [time for time, *_ in video.course(0.0).frames(0.0)]
     assert all(a <= b for a, b in pairwise(times))
     lumas = np.random.default_rng(seed).integers(0, 2, (len(times), 4, 4)).astype(np.uint8) // 2
     freeze = motion_features(lumas, np.array([*times, times[-1] + 0.04]))[0]

@@ -43,7 +43,7 @@ def loaded() -> Detectors:
 def demo_pictures() -> list[Image]:
     """Every 40th picture of the demo clip."""
     with open_video(ROOT / "examples/face.mp4") as video:
-        return [frame.to_ndarray(format="rgb24") for _, frame in video.course(0).frames(0)][::40]
+        return [frame.to_ndarray(format="rgb24") for _, frame, *_ in video.course(0).frames(0)][::40]
 
 
 def turned(picture: Image, degrees: float, scale: float = 1.0) -> Image:

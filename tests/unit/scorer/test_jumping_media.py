@@ -70,8 +70,8 @@ def test_every_picture_has_its_place_on_the_steady_clock_back(folder: Path, name
     """But where a muxer's repair looks like a picture of a single tick, and where a picture is there twice."""
     with open_video(make_jumping(folder, name)) as video, open_video(make_jumping(folder, steady_twin(name))) as steady:
         assert video.timeline(0.0, 10.0).times == pytest.approx(steady.timeline(0.0, 10.0).times, abs=2e-3)
-        assert [time for time, _ in video.course(0.0).frames(0.0)] == pytest.approx(
-            [time for time, _ in steady.course(0.0).frames(0.0)], abs=2e-3
+        assert [time for time, *_ in video.course(0.0).frames(0.0)] == pytest.approx(
+            [time for time, *_ in steady.course(0.0).frames(0.0)], abs=2e-3
         )
 
 
@@ -120,7 +120,7 @@ def test_the_clock_since_1970_is_taken_off_the_duration(folder: Path) -> None:
 
 def test_a_size_that_changes_after_a_sampled_picture_is_no_movement(folder: Path) -> None:
     with open_video(make_jumping(folder, "resized.ts")) as video:
-        sizes = [(frame.width, frame.height) for _, frame in video.course(0.0).frames(0.0)]
+        sizes = [(frame.width, frame.height) for _, frame, *_ in video.course(0.0).frames(0.0)]
     assert set(sizes) == {(1280, 720), (320, 180)}
     # As many sampled pictures as frames: one of them is the last before the change.
     ((_, clip),) = sample(make_jumping(folder, "resized.ts"), SamplerSpec(frames=50, portrait_frames=0, face_frames=0))

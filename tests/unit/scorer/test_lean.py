@@ -55,9 +55,9 @@ def sampled(path: Path, spec: SamplerSpec) -> SampledClip:
 
 def test_pictures_that_are_decoded_are_those_of_a_full_decode(moving: Path) -> None:
     with open_video(moving) as video:
-        whole = {round(time, 4): frame.to_ndarray(format="rgb24") for time, frame in video.course(0.0).frames(0.0)}
+        whole = {round(time, 4): frame.to_ndarray(format="rgb24") for time, frame, *_ in video.course(0.0).frames(0.0)}
     with open_video(moving, references_only=True) as video:
-        references = {round(time, 4): frame.to_ndarray(format="rgb24") for time, frame in video.course(0.0).frames(0.0)}
+        references = {round(time, 4): frame.to_ndarray(format="rgb24") for time, frame, *_ in video.course(0.0).frames(0.0)}
     assert len(whole) == 50
     assert 12 <= len(references) <= 35
     for time, picture in references.items():
@@ -106,7 +106,7 @@ def test_a_preview_hides_all_faces_and_changes_no_value(moving: Path) -> None:
 def test_small_pictures_of_every_fourth_line_look_like_those_of_all(moving: Path) -> None:
     with open_video(moving) as video:
         whole, thinned = Pictures(video.pixel_aspect), Pictures(video.pixel_aspect, thinning=4)
-        _, frame = next(video.course(0.0).frames(0.0))
+        _, frame, *_ = next(video.course(0.0).frames(0.0))
         small, other = whole.small_luma(frame), thinned.small_luma(frame)
         assert small.shape == other.shape
         assert np.abs(small.astype(int) - other).mean() < 6

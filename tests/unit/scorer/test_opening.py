@@ -166,7 +166,7 @@ def seen(clip: Path) -> tuple[Any, ...]:
         times = video.timeline(0.0, math.inf).times.tolist()
         pictures = [
             (time, frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, _digest(frame))
-            for time, frame in video.course(0.0).frames(0.0)
+            for time, frame, *_ in video.course(0.0).frames(0.0)
         ]
     return facts, times, pictures
 

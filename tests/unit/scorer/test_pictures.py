@@ -48,7 +48,7 @@ def shown(path: Path) -> list[RGB]:
     images = []
     with open_video(path) as video:
         pictures = Pictures(video.pixel_aspect)
-        for _, frame in video.course(0.0).frames(0.0):
+        for _, frame, *_ in video.course(0.0).frames(0.0):
             pictures.small_luma(frame)
             images.append(pictures.picture(frame))
     return images
@@ -81,7 +81,7 @@ def test_each_of_the_eight_display_matrices_is_obeyed_as_by_ffmpeg(tmp_path: Pat
     picture = shown(path)[0]
     assert difference(picture, as_ffmpeg_shows(path, *size)) < 2
     with open_video(path) as video:
-        _, frame = next(video.course(0.0).frames(0.0))
+        _, frame, *_ = next(video.course(0.0).frames(0.0))
         pictures = Pictures(video.pixel_aspect)
         assert difference(pictures.square(frame, 32), scaled_down(picture, (32, 32))) < 4
 
@@ -205,7 +205,7 @@ def test_the_small_luma_comes_from_the_same_moment(tmp_path: Path) -> None:
     def lumas(path: Path) -> NDArray[np.int64]:
         with open_video(path) as video:
             pictures = Pictures(video.pixel_aspect)
-            return np.array([pictures.small_luma(frame) for _, frame in video.course(0.0).frames(0.0)], np.int64)
+            return np.array([pictures.small_luma(frame) for _, frame, *_ in video.course(0.0).frames(0.0)], np.int64)
 
     assert lumas(path).shape[1:] == SMALL_LUMA_SIZE[::-1]
     assert np.abs(lumas(path) - lumas(plain))[:, :24].mean() < 1.5
@@ -264,7 +264,7 @@ def test_pictures_without_colours_have_their_range_too(tmp_path: Path, chosen: s
     path = write_frames(tmp_path / "a.mkv", frames, 25, ("-vf", filters, "-c:v", "ffv1"))
     assert difference(shown(path)[0], frames[0]) < 1.5
     with open_video(path) as video:
-        _, frame = next(video.course(0.0).frames(0.0))
+        _, frame, *_ = next(video.course(0.0).frames(0.0))
         assert frame.format.name.startswith("gray")
         assert difference(coded_luma(frame), frames[0][..., 0]) < 1.5
 
@@ -277,7 +277,7 @@ def test_a_matrix_that_ffmpeg_does_not_convert_is_taken_as_unspecified(tmp_path:
     ffmpeg("-i", plain, "-c", "copy", "-bsf:v", f"h264_metadata=matrix_coefficients={number}", named)
     with open_video(named) as video:
         pictures = Pictures(video.pixel_aspect)
-        _, frame = next(video.course(0.0).frames(0.0))
+        _, frame, *_ = next(video.course(0.0).frames(0.0))
         pictures.small_luma(frame)
         picture = pictures.picture(frame)
     if number:  # 0 says that Y, Cb and Cr are G, B and R

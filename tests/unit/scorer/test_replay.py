@@ -82,9 +82,9 @@ def test_a_segment_is_opened_once_and_sampled_as_if_nothing_was_kept(
 def test_frames_can_be_read_again_from_the_beginning_also_after_a_seek(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "clip.mp4", 160, 120, 2, options=("-g", "10", "-pix_fmt", "yuv420p"))
     with open_video(path) as video:
-        first = [time for time, _ in islice(video.course(0.0).frames(0.0), 7)]
-        whole = [time for time, _ in video.course(0.0).frames(0.0)]
+        first = [time for time, *_ in islice(video.course(0.0).frames(0.0), 7)]
+        whole = [time for time, *_ in video.course(0.0).frames(0.0)]
         assert len(whole) == 50
         assert whole[:7] == first
-        assert [time for time, _ in video.course(1.0).frames(1.0)] == pytest.approx(whole[25:])
-        assert [time for time, _ in video.course(0.0).frames(0.0)] == whole
+        assert [time for time, *_ in video.course(1.0).frames(1.0)] == pytest.approx(whole[25:])
+        assert [time for time, *_ in video.course(0.0).frames(0.0)] == whole

@@ -27,7 +27,8 @@ def shown(path: Path, start: float = 0.0, references_only: bool = False) -> list
     """Time and brightness of each picture from `start` on."""
     with open_video(path, references_only) as video:
         return [
-            (round(time, 2), int(np.mean(frame.to_ndarray(format="gray")))) for time, frame in video.course(start).frames(start)
+            (round(time, 2), int(np.mean(frame.to_ndarray(format="gray"))))
+            for time, frame, *_ in video.course(start).frames(start)
         ]
 
 
