@@ -42,7 +42,7 @@ Part = tuple[float | None, float]
 WHOLE: Part = (None, 0.0)
 TIMED = {
     *("freeze", "drop", "loss", "motion-blur", "stalls", "jitter", "judder", "concealment", "bitrate-oscillation"),
-    *("exposure-hunting", "white-balance-hunting", "autofocus-hunting", "rolling-bands"),
+    *("exposure-hunting", "white-balance-hunting", "autofocus-hunting", "rolling-bands", "missing-slices", "spoiled-pictures"),
 }
 """Kinds whose damage is at some time in the segment: a part of the segment may have none of it."""
 

@@ -28,7 +28,10 @@ from training.data.references import make_reference
 
 FIRST = {ladder.name for ladder in first_ladders()}
 NEW = [name for name in LADDERS if name not in FIRST]
-DRAWN = ("mains-banding", "rolling-bands", "exposure-hunting", "low-light-noise", "upscaling", "concealment", "stalls", "jitter")
+DRAWN = (
+    *("mains-banding", "rolling-bands", "exposure-hunting", "low-light-noise", "upscaling", "concealment", "stalls", "jitter"),
+    *("wrong-range", "moire", "missing-slices", "wrong-blocks", "spoiled-pictures"),
+)
 """Ladders in which something is drawn at random by the seed."""
 
 FLAT = ("hdr-as-sdr",)
@@ -95,7 +98,9 @@ def test_the_seed_decides_what_is_drawn(name: str, reference: Path, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [10, 60])
-@pytest.mark.parametrize("name", ["bitrate-oscillation", "mpeg2", "restream-twice", "concealment", "judder", "jitter", "freeze"])
+@pytest.mark.parametrize(
+    "name", ["bitrate-oscillation", "mpeg2", "restream-twice", "concealment", "judder", "jitter", "freeze", "spoiled-pictures"]
+)
 def test_other_rates_stay_what_they_are(name: str, rate: int, reference: Path, tmp_path: Path) -> None:
     source, clip = tmp_path / "source.mkv", tmp_path / "clip.mkv"
     shape = replace(shape_of(reference), rate=rate)

@@ -6,6 +6,7 @@ Beauty filters and colour casts are not among them: they are taste, which only p
 from __future__ import annotations
 
 from training.data.damage.conversion import conversion_ladders
+from training.data.damage.corruption import corruption_ladders
 from training.data.damage.encoder import encoder_ladders
 from training.data.damage.first import first_ladders
 from training.data.damage.ladder import Ladder
@@ -15,7 +16,15 @@ from training.data.damage.network import network_ladders
 
 LADDERS: dict[str, Ladder] = {
     ladder.name: ladder
-    for ladders in (first_ladders, lens_ladders, light_ladders, conversion_ladders, encoder_ladders, network_ladders)
+    for ladders in (
+        first_ladders,
+        lens_ladders,
+        light_ladders,
+        conversion_ladders,
+        encoder_ladders,
+        network_ladders,
+        corruption_ladders,
+    )
     for ladder in ladders()
 }
 """Name -> ladder. The names are the kinds of labels.csv."""

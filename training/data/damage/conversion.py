@@ -32,6 +32,20 @@ def wrong_colour_matrix(step: int, source: Path, target: Path, seed: str) -> Non
     run_ffmpeg("-i", source, "-vf", chain, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, target)
 
 
+def wrong_range(step: int, source: Path, target: Path, seed: str) -> None:
+    """Full and limited range mistaken for each other, once to five times: washed out, or blacks and whites cut off."""
+    is_washed = random.Random(f"wrong-range/{seed}").random() < 0.5  # noqa: S311 - reproducible data, not secrets
+    levels = np.arange(256, dtype=np.float64)
+    for _ in range(step + 1):
+        levels = np.clip(16 + levels * 219 / 255 if is_washed else (levels - 16) * 255 / 219, 0, 255)
+    table = np.rint(levels).astype(np.uint8)
+
+    def change(picture: Picture, time: float) -> Picture:
+        return table[picture]
+
+    rewrite(source, target, change)
+
+
 def wrong_aspect(step: int, source: Path, target: Path, seed: str) -> None:
     """The picture stretched, in width or in height as the seed has it; the last step is 16:9 out of 1:1."""
     ratio = (1.06, 1.14, 1.25, 1.42, 1.78)[step]
@@ -103,6 +117,16 @@ def conversion_ladders() -> list[Ladder]:
             "declared",
             "VMAF reads the luma only; one mistake is hardly seen without the original beside it, five make skin orange or green",
             wrong_colour_matrix,
+        ),
+        Ladder(
+            "wrong-range",
+            "source",
+            STEPS,
+            (91.0, 81.0, 70.0, 59.0, 47.0),
+            "declared",
+            "VMAF is nearly blind to contrast and colour; one mistake makes black grey or hides shadows, five leave half of the "
+            "contrast, or half of the levels",
+            wrong_range,
         ),
         Ladder(
             "wrong-aspect",

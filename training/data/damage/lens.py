@@ -1,4 +1,4 @@
-"""Damage by lens and processing: focus, sharpening, ringing, enlargement, a blurred face."""
+"""Damage by lens and processing: focus, sharpening, ringing, enlargement, a blurred face, a filmed screen."""
 
 from __future__ import annotations
 
@@ -94,6 +94,25 @@ def face_blur(step: int, source: Path, target: Path, seed: str) -> None:
     rewrite(source, target, change)
 
 
+def moire(step: int, source: Path, target: Path, seed: str) -> None:
+    """A screen that is filmed: the grids of its pixels and of the camera's make a fine pattern, and waves of light and colour."""
+    depth = (0.04, 0.09, 0.17, 0.28, 0.45)[step]
+    rng = random.Random(f"moire/{seed}")  # noqa: S311 - reproducible data, not secrets
+    pitch, angle, drift = rng.uniform(2.3, 3.4), rng.uniform(-0.2, 0.2), rng.uniform(0.2, 1.5)
+    shape = shape_of(source)
+    y, x = np.mgrid[: shape.height, : shape.width].astype(np.float32)
+    along, across = (x * np.cos(angle) + y * np.sin(angle))[..., None], (y * np.cos(angle) - x * np.sin(angle))[..., None]
+    # Red, green and blue lie beside each other on a screen.
+    grid = np.sin(2 * np.pi * (along / pitch + np.arange(3) / 3)) * np.sin(2 * np.pi * across / pitch)
+    length = rng.uniform(20, 60)
+
+    def change(picture: Picture, time: float) -> Picture:
+        waves = np.sin(2 * np.pi * (along / length + across / (1.7 * length) + drift * time + np.arange(3) / 8))
+        return np.clip(picture * (1 + depth * (grid + 0.5 * waves)) + 0.5, 0, 255).astype(np.uint8)
+
+    rewrite(source, target, change)
+
+
 def lens_ladders() -> list[Ladder]:
     """The ladders of this module."""
     return [
@@ -128,4 +147,5 @@ def lens_ladders() -> list[Ladder]:
             "whole picture that is blurred as much, the mean of nine people in pictures of 180 to 540 lines",
             face_blur,
         ),
+        Ladder("moire", "source", STEPS, None, "vmaf", "the pattern is false detail, which VMAF sees", moire),
     ]
