@@ -134,6 +134,20 @@ def test_a_component_s_settings_go_before_those_of_all() -> None:
     assert environment_of(pods["rate"])["FVQ_LOG_LEVEL"] == "warning"
 
 
+@pytest.mark.parametrize(
+    ("name", "common", "own", "text"),
+    [
+        ("FVQ_FETCH_PRIVATE", "true", "false", "false"),
+        ("FVQ_DEEP_LOW", "50", "0", "0"),
+        ("FVQ_INFLUX_URL", "http://influxdb:8086", "", ""),
+    ],
+)
+def test_so_do_those_that_turn_something_off(name: str, common: str, own: str, text: str) -> None:
+    token = ["--set", "secrets.FVQ_INFLUX_TOKEN_FILE.secret=s", "--set", "secrets.FVQ_INFLUX_TOKEN_FILE.key=k"]
+    pods = pods_of(render("minimal", *token, "--set", f"settings.{name}={common}", "--set", f"worker.settings.{name}={own}"))
+    assert environment_of(pods["worker"])[name] == text
+
+
 def test_pods_may_do_little(manifests: list[Manifest]) -> None:
     for component, pod in pods_of(manifests).items():
         spec = pod["spec"]

@@ -35,7 +35,7 @@
 {{- end -}}
 {{- end -}}
 {{- if .Values.wall.enabled -}}
-{{- $settings := merge (dict) .Values.wall.settings .Values.settings -}}
+{{- $settings := fromYaml (include "fvq.settingsOf" (dict "root" . "component" "wall")) -}}
 {{- if not $settings.FVQ_INFLUX_URL -}}
 {{- fail "wall.enabled and settings.FVQ_INFLUX_URL is missing: without InfluxDB each worker has its scores in a file of its own, which the wall cannot read" -}}
 {{- end -}}
@@ -100,7 +100,7 @@
      environmentSecrets. root; running: the settings of what runs, by their path. */}}
 {{- define "fvq.checkTogether" -}}
 {{- $values := .root.Values -}}
-{{- $worker := merge (dict) $values.worker.settings $values.settings -}}
+{{- $worker := fromYaml (include "fvq.settingsOf" (dict "root" .root "component" "worker")) -}}
 {{- $scores := ternary $values.scorer.scores "" $values.scorer.enabled -}}
 {{- $scorer := include "fvq.scorerAddress" .root -}}
 {{- if and $worker.FVQ_SCORER_FALLBACK (not $scorer) (not $values.environmentSecrets) -}}
@@ -112,7 +112,7 @@
 {{- if and $worker.FVQ_DEEP_MODEL (or $worker.FVQ_DEEP_URL (eq $scores "deep")) -}}
 {{- fail (printf "FVQ_DEEP_MODEL: cannot be used with deep_url: there is one large model, here or served%s" (ternary "; scorer.scores=deep sets deep_url" "" (eq $scores "deep"))) -}}
 {{- end -}}
-{{- $serve := merge (dict) $values.scorer.settings $values.settings -}}
+{{- $serve := fromYaml (include "fvq.settingsOf" (dict "root" .root "component" "scorer")) -}}
 {{- $queue := $serve.FVQ_SERVE_QUEUE | default 256 -}}
 {{- $batch := $serve.FVQ_SERVE_BATCH | default 16 -}}
 {{- if and $values.scorer.enabled (lt (int $queue) (int $batch)) -}}
@@ -120,8 +120,8 @@
 {{- end -}}
 {{/* The scorer has no Kafka and no InfluxDB. What all share is by itself the environment of the job that makes the topics. */}}
 {{- $running := ternary .running (omit .running "settings") $values.topics.create -}}
-{{- range $own := omit $running "scorer.settings" -}}
-{{- $settings := merge (dict) ($own | default dict) $values.settings -}}
+{{- range $path, $_ := omit $running "scorer.settings" -}}
+{{- $settings := fromYaml (include "fvq.settingsOf" (dict "root" $.root "component" (trimSuffix ".settings" $path))) -}}
 {{- $security := $settings.FVQ_KAFKA_SECURITY | default "" -}}
 {{- if and (hasPrefix "SASL" $security) (not $settings.FVQ_KAFKA_USER) (not $values.environmentSecrets) -}}
 {{- fail (printf "FVQ_KAFKA_SECURITY: kafka_security is %s: kafka_user must be set too; set settings.FVQ_KAFKA_USER" $security) -}}

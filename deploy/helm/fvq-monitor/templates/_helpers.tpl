@@ -59,10 +59,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- toYaml $needed -}}
 {{- end -}}
 
+{{/* Settings of a component, as YAML: its own go before those of all, also where they are false, 0 or "", which Helm's `merge` takes for
+     nothing. root, component. */}}
+{{- define "fvq.settingsOf" -}}
+{{- $settings := dict -}}
+{{- range $part := list .root.Values.settings (index .root.Values .component | default dict).settings -}}
+{{- range $name, $value := $part }}{{ $_ := set $settings $name $value }}{{ end -}}
+{{- end -}}
+{{- toYaml $settings -}}
+{{- end -}}
+
 {{/* Environment of a component. root, component; set: settings that the chart decides. */}}
 {{- define "fvq.environment" -}}
-{{- $own := (index .root.Values .component | default dict).settings | default dict -}}
-{{- $settings := merge (dict) (.set | default dict) $own .root.Values.settings -}}
+{{- $settings := fromYaml (include "fvq.settingsOf" .) -}}
+{{- range $name, $value := .set }}{{ $_ := set $settings $name $value }}{{ end -}}
 {{- range $name, $_ := fromYaml (include "fvq.secretsOf" .) }}
 {{- $_ := set $settings $name (printf "/run/fvq/secrets/%s" $name) }}
 {{- end }}
@@ -190,12 +200,12 @@ http://{{ include "fvq.scorerService" . }}:8090
 
 {{/* A setting as the workers get it from the values: their own, else that of all processes. root; name. */}}
 {{- define "fvq.ofWorkers" -}}
-{{- merge (dict) .root.Values.worker.settings .root.Values.settings | dig .name "" -}}
+{{- fromYaml (include "fvq.settingsOf" (dict "root" .root "component" "worker")) | dig .name "" -}}
 {{- end -}}
 
 {{/* The workers' image: gpu, which has torch, where another model than nano runs in their process, or on a GPU. */}}
 {{- define "fvq.workerImage" -}}
-{{- $settings := merge (dict) .Values.worker.settings .Values.settings -}}
+{{- $settings := fromYaml (include "fvq.settingsOf" (dict "root" . "component" "worker")) -}}
 {{- $own := $settings.FVQ_MODEL | default "nano" -}}
 {{- if include "fvq.scorerAddress" . }}{{ $own = $settings.FVQ_SCORER_FALLBACK | default "nano" }}{{ end -}}
 {{- if or (ne $own "nano") $settings.FVQ_SECOND_MODEL $settings.FVQ_DEEP_MODEL (eq ($settings.FVQ_DEVICE | default "auto") "cuda") }}gpu{{ else }}core{{ end -}}
