@@ -13,7 +13,7 @@ import yaml
 from streams.errors import SettingsError
 from streams.settings import Settings, load_settings
 from streams.topic_names import LONGEST_PREFIX
-from tests.support.chart import CHART, refusal, render
+from tests.support.chart import CHART, KUBERNETES, helm, pods_of, problems_of, refusal, render, values_of
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -190,6 +190,23 @@ def test_what_is_missing_may_be_in_a_whole_secret() -> None:
     assert render("minimal", "--set", "settings.FVQ_INFLUX_URL=http://influxdb:8086", "--set", "environmentSecrets={all}")
 
 
+@pytest.mark.parametrize("example", ["full", "ray"])
+def test_every_process_gets_the_whole_secrets(example: str) -> None:
+    """The job that makes the topics too: the Kafka user may be in one."""
+    pods = pods_of(render(example, "--set", "environmentSecrets={kafka-user}"))
+    assert "topics" in pods
+    for component, pod in pods.items():
+        assert pod["spec"]["containers"][0].get("envFrom") == [{"secretRef": {"name": "kafka-user"}}], component
+
+
+def test_the_topics_are_made_on_the_workers_nodes() -> None:
+    options = ["--set", "worker.nodeSelector.pool=video", "--set", "worker.tolerations[0].key=video"]
+    pods = pods_of(render("minimal", *options))
+    for pod in (pods["topics"], pods["worker"]):
+        assert pod["spec"]["nodeSelector"] == {"pool": "video"}
+        assert pod["spec"]["tolerations"] == [{"key": "video"}]
+
+
 @pytest.mark.parametrize("component", [name for name, values in VALUES.items() if "settings" in (values or ())])
 @pytest.mark.parametrize("prefix", ["other.", ""])
 def test_one_component_cannot_have_a_prefix_of_its_own(component: str, prefix: str) -> None:
@@ -224,3 +241,26 @@ def test_what_a_component_that_does_not_run_would_read_need_not_be_there() -> No
 
 def test_a_bucket_may_be_called_as_the_shared_folder() -> None:
     assert render("minimal", "--set", "settings.FVQ_CLIP_STORE=s3://shared/clips")
+
+
+@pytest.mark.parametrize("name", ["2026", "1e3", "news.eu"])
+def test_a_release_may_have_any_name_that_helm_takes(name: str) -> None:
+    """Labels and names stay texts where they look like numbers, and a Service's name has no dot."""
+    rendered = helm("template", name, CHART, "--kube-version", KUBERNETES, *values_of("full"), "--set-string", "nameOverride=2027")
+    assert rendered.returncode == 0, rendered.stderr
+    manifests = [manifest for manifest in yaml.safe_load_all(rendered.stdout) if manifest]
+    assert not [problem for manifest in manifests for problem in problems_of(manifest)]
+    assert {manifest["metadata"]["labels"]["app.kubernetes.io/instance"] for manifest in manifests} == {name}
+    assert not [manifest["metadata"]["name"] for manifest in manifests if "." in manifest["metadata"]["name"]]
+
+
+def test_names_that_look_like_numbers_stay_names() -> None:
+    """As the API server would, the schemas refuse a number where a name belongs."""
+    names = [
+        "serviceAccount.name", "image.pullSecrets[0]", "environmentSecrets[0]", "sharedVolume.existingClaim",
+        "secrets.FVQ_INFLUX_TOKEN_FILE.secret", "worker.priorityClassName", "worker.data.storageClass", "fullnameOverride",
+        "rate.data.storageClass", "ingest.dash.existingSecret", "monitoring.podMonitor.labels.release",
+    ]  # fmt: skip
+    manifests = render("full", *(word for name in names for word in ("--set-string", f"{name}=2026")))
+    assert not [problem for manifest in manifests for problem in problems_of(manifest)]
+    assert render("ray", "--set-string", "scorer.ray.tokenSecret=2026")

@@ -1,17 +1,18 @@
-{{/* The release's name, as the first part of all objects' names: at most 40 characters, so that suffixes fit into 63. */}}
+{{/* The release's name, as the first part of all objects' names: at most 40 characters, so that suffixes fit into 63, and without the
+     dots that a release may have in its name and a Service may not. */}}
 {{- define "fvq.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 40 | trimSuffix "-" -}}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | replace "." "-" | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
 {{/* Labels by which pods are selected: they never change. */}}
 {{- define "fvq.selector" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "fvq.labels" -}}
@@ -90,7 +91,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.environmentSecrets }}
 envFrom:
   {{- range . }}
-  - secretRef: {name: {{ . }}}
+  - secretRef: {name: {{ . | quote }}}
   {{- end }}
 {{- end }}
 {{- end -}}
@@ -106,13 +107,13 @@ envFrom:
     sources:
       {{- range $name, $place := . }}
       - secret:
-          name: {{ $place.secret }}
+          name: {{ $place.secret | quote }}
           items: [{key: {{ $place.key | quote }}, path: {{ $name }}}]
       {{- end }}
 {{- end }}
 {{- if and .root.Values.sharedVolume.existingClaim (ne .component "topics") }}
 - name: shared
-  persistentVolumeClaim: {claimName: {{ .root.Values.sharedVolume.existingClaim }}}
+  persistentVolumeClaim: {claimName: {{ .root.Values.sharedVolume.existingClaim | quote }}}
 {{- end }}
 {{- end -}}
 
@@ -128,7 +129,7 @@ envFrom:
 
 {{/* What every pod has: no token of Kubernetes, the images' user, no service links (each Service would add seven variables). */}}
 {{- define "fvq.pod" -}}
-serviceAccountName: {{ include "fvq.serviceAccount" . }}
+serviceAccountName: {{ include "fvq.serviceAccount" . | quote }}
 {{ include "fvq.podBase" . }}
 {{- end -}}
 
@@ -145,7 +146,7 @@ securityContext:
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- end -}}
@@ -163,7 +164,7 @@ tolerations: {{ toJson . }}
 affinity: {{ toJson . }}
 {{- end }}
 {{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
