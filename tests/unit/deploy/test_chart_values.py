@@ -246,7 +246,9 @@ def test_a_bucket_may_be_called_as_the_shared_folder() -> None:
 @pytest.mark.parametrize("name", ["2026", "1e3", "news.eu"])
 def test_a_release_may_have_any_name_that_helm_takes(name: str) -> None:
     """Labels and names stay texts where they look like numbers, and a Service's name has no dot."""
-    rendered = helm("template", name, CHART, "--kube-version", KUBERNETES, *values_of("full"), "--set-string", "nameOverride=2027")
+    rendered = helm(
+        "template", name, CHART, "--kube-version", KUBERNETES, *values_of("full"), "--set-string", "nameOverride=2027"
+    )
     assert rendered.returncode == 0, rendered.stderr
     manifests = [manifest for manifest in yaml.safe_load_all(rendered.stdout) if manifest]
     assert not [problem for manifest in manifests for problem in problems_of(manifest)]
