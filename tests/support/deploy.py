@@ -12,8 +12,8 @@ import pytest
 from streams.metrics_page import Described, processes
 from tests.support.processes import ROOT
 
-TARGET_LABELS = {"instance", "job"}
-"""Labels that Prometheus adds to whatever it scrapes."""
+TARGET_LABELS = {"instance", "job", "process"}
+"""Labels that Prometheus adds to whatever it scrapes; `process` only to ingesters."""
 
 OF_THE_PROCESS = {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "process_max_fds"}
 """What prometheus-client adds about the process; all of `streams.metrics_page`'s processes have them."""
