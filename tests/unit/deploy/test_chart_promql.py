@@ -17,6 +17,8 @@ WORKER = 'namespace="video",pod="fvq-fvq-monitor-worker-1"'
 SCORER = 'namespace="video",pod="fvq-fvq-monitor-scorer-1"'
 OTHER_SCORER = SCORER.replace("-1", "-2")
 WALL = 'namespace="video",pod="fvq-fvq-monitor-wall-1"'
+INGEST = 'namespace="video",pod="fvq-fvq-monitor-ingest-6d5f7c9b8-x2x4q"'
+DASH = INGEST.replace("-ingest-", "-ingest-dash-")
 OTHER_RELEASE = 'namespace="audio",pod="fvq-fvq-monitor-worker-1"'
 
 QUIET = {
@@ -29,6 +31,9 @@ QUIET = {
     f'fvq_consumer_lag_messages{{{WORKER},partition="0"}}': "3x240",
     f'fvq_dead_letter_flood{{{WORKER},kind="event"}}': "0x240",
     f"fvq_web_ready{{{WALL}}}": "1x240",
+    f"fvq_ingest_publish_retries_total{{{INGEST}}}": "0x240",
+    f"fvq_ingest_publish_retries_total{{{DASH}}}": "0x240",
+    f'fvq_ingest_sources{{{INGEST},state="failing"}}': "0x240",
     f"fvq_scorer_ready{{{SCORER}}}": "1x240",
     f"fvq_scorer_ready{{{OTHER_SCORER}}}": "1x240",
     f"fvq_scorer_queue_clips{{{SCORER}}}": "16x240",
@@ -58,6 +63,9 @@ TROUBLE: dict[str, dict[str, str]] = {
     "FvqNoScorers": {f"fvq_scorer_ready{{{SCORER}}}": "0x240", f"fvq_scorer_ready{{{OTHER_SCORER}}}": "0x240"},
     "FvqScorerFallback": {f"fvq_scorer_fallback{{{WORKER}}}": "1x240"},
     "FvqScorersFull": {f"fvq_scorer_queue_clips{{{SCORER}}}": "250x240", f"fvq_scorer_queue_clips{{{OTHER_SCORER}}}": "250x240"},
+    "FvqNoIngester": {f"fvq_ingest_publish_retries_total{{{INGEST}}}": "0x40 _x200"},
+    "FvqSourcesFail": {f'fvq_ingest_sources{{{INGEST},state="failing"}}': "2x240"},
+    "FvqAnnouncementsFail": {f"fvq_ingest_publish_retries_total{{{DASH}}}": "0+1x240"},
     "FvqNoWalls": {f"fvq_web_ready{{{WALL}}}": "1x40 _x200"},
     "FvqWallBlind": {f"fvq_web_ready{{{WALL}}}": "0x240"},
     "FvqScorersDiffer": {
@@ -110,6 +118,11 @@ def test_a_quiet_hour_raises_nothing(tmp_path: Path, groups: list[dict[str, Any]
 def test_each_alert_fires_where_it_must(tmp_path: Path, groups: list[dict[str, Any]]) -> None:
     assert {rule["alert"] for group in groups for rule in group["rules"]} == set(TROUBLE)
     evaluate(tmp_path, groups, [hour(QUIET | series, firing(alert), 1) for alert, series in TROUBLE.items()])
+
+
+def test_a_fallback_is_told_where_the_scorer_is_not_the_chart_s() -> None:
+    (group,) = find(render("minimal", "--set", "monitoring.rules.enabled=true"), "PrometheusRule")["spec"]["groups"]
+    assert "FvqScorerFallback" in {rule["alert"] for rule in group["rules"]}
 
 
 def test_what_scales(tmp_path: Path, queries: dict[str, str]) -> None:
