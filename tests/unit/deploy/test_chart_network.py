@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.chart import find, pods_of, render
+from tests.support.chart import environment_of, find, pods_of, render
 
 
 def test_only_the_named_peers_reach_the_wall() -> None:
@@ -47,3 +47,15 @@ def test_the_policies_open_what_the_workers_own_settings_name() -> None:
     own = ["--set", "worker.settings.FVQ_INFLUX_URL=http://influxdb:8086", *token]
     rules = find(render("minimal", *own), "NetworkPolicy", "-worker")["spec"]["egress"]
     assert {"ports": [{"protocol": "TCP", "port": 8086}]} in rules
+
+
+def test_pods_listen_where_the_cluster_s_addresses_are() -> None:
+    """Probes come to the pod's own address, which is IPv6 in a cluster of IPv6 alone."""
+    own = ["--set", "listen=::", "--set", r"settings.FVQ_BROKER=[fd00::5]:9092\, [fd00::6]:9093"]
+    for options, address in (([], "0.0.0.0"), (own, "::")):
+        pods = pods_of(render("full", *options))
+        for component in ("worker", "wall", "ingest", "ingest-dash", "rate"):
+            assert environment_of(pods[component])["FVQ_WEB_HOST"] == address
+        assert environment_of(pods["scorer"])["FVQ_SERVE_HOST"] == address
+        ray = find(render("ray", *options), "RayService")["spec"]["serveConfigV2"]
+        assert f'host: "{address}"' in ray
