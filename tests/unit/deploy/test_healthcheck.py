@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +39,7 @@ def page_on(host: str) -> Iterator[int]:
 
 
 def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    script = [PYTHON, IMAGES / "healthcheck.py", *arguments]
+    script: list[str | Path] = [PYTHON, IMAGES / "healthcheck.py", *arguments]
     return subprocess.run(script, env=clean_environment() | environment, capture_output=True, text=True, timeout=30)
 
 
