@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from training.evaluation.shown import shown
+
 
 def write_adapter_card(directory: Path, metrics: dict[str, Any], data: str) -> None:
     """Write `README.md` into an adapter's directory.
@@ -25,7 +27,7 @@ def write_adapter_card(directory: Path, metrics: dict[str, Any], data: str) -> N
         "error_rest": "error of the rest",
     }
     rows = [
-        f"| {label} | " + " | ".join(f"{metrics[split].get(name, float('nan')):.3f}" for split in splits) + " |"
+        f"| {label} | " + " | ".join(shown(metrics[split].get(name, float("nan"))) for split in splits) + " |"
         for name, label in names.items()
     ]
     table = "\n".join([f"| | {' | '.join(splits)} |", "|---" * (len(splits) + 1) + "|", *rows])

@@ -42,6 +42,21 @@ def read_labels(labels: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def people_of(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The people that the rows of a labels file show: a scene's are named in `people`, those of others in `person`."""
+    return {name for row in rows for name in (row["people"].split() if row.get("people") else [row["person"]])}
+
+
+def read_apart(data: Path, dev: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of two labels files, to train on and to judge by. Raises ValueError where one is wrong, or both show a person."""
+    rows, judging = read_labels(data), read_labels(dev)
+    shown, judged = ({row.get("people") or row["person"] for row in of_file} for of_file in (rows, judging))
+    if both := sorted(shown & judged):
+        named = ", ".join(both[:3]) + (", ..." if len(both) > 3 else "")
+        raise ValueError(f"{dev}: {named} is in {data} too, and a model is judged by people that it was not trained on")
+    return rows, judging
+
+
 def write_labels(labels: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write the rows' columns, all at once: a run that is killed leaves no half of a file. Returns its path."""
     part = labels.with_name(f"{labels.name}.part")

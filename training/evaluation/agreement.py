@@ -26,9 +26,20 @@ FEWEST_FITTED = 5
 
 
 def srcc(x: ArrayLike, y: ArrayLike) -> float:
-    """Spearman's rank correlation, -1 to 1; 0 where one side is constant, because it has no order."""
+    """Spearman's rank correlation, -1 to 1; 0 where one side is constant, because it has no order; not a number of one."""
+    return _of_ranks(stats.spearmanr, x, y)
+
+
+def krcc(x: ArrayLike, y: ArrayLike) -> float:
+    """Kendall's rank correlation (tau-b), as `srcc`."""
+    return _of_ranks(stats.kendalltau, x, y)
+
+
+def _of_ranks(correlation: Callable[[Floats, Floats], Any], x: ArrayLike, y: ArrayLike) -> float:
     x, y = np.asarray(x, float), np.asarray(y, float)
-    return float(stats.spearmanr(x, y).statistic) if len(x) and np.ptp(x) and np.ptp(y) else 0.0
+    if len(x) < 2:
+        return float("nan")
+    return float(correlation(x, y).statistic) if np.ptp(x) and np.ptp(y) else 0.0
 
 
 def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> Floats:
@@ -44,7 +55,8 @@ def logistic_fit(scores: ArrayLike, labels: ArrayLike) -> Floats:
     falling = srcc(x, y) < 0
     start = (y.min() if falling else y.max(), y.max() if falling else y.min(), x.mean(), x.std() + 1e-3)
     try:
-        parameters, _ = optimize.curve_fit(curve, x, y, p0=start, maxfev=5000)
+        with warnings.catch_warnings(action="ignore", category=optimize.OptimizeWarning):  # of the covariance, which nobody reads
+            parameters, _ = optimize.curve_fit(curve, x, y, p0=start, maxfev=5000)
     except RuntimeError:
         return np.polyval(np.polyfit(x, y, 1), x)
     return np.asarray(curve(x, *parameters))
@@ -88,7 +100,7 @@ def agreement(scores: ArrayLike, labels: ArrayLike, contents: Sequence[str]) -> 
     return {
         "srcc": srcc(x, y),
         "srcc_within": float(np.mean(within)) if within else float("nan"),
-        "krcc": float(stats.kendalltau(x, y).statistic) if len(x) > 1 else float("nan"),
+        "krcc": krcc(x, y),
         "plcc": plcc,
         "rmse": rmse,
         "mae": float(np.abs(x - y).mean()) if len(x) else float("nan"),
@@ -164,7 +176,7 @@ def calibration(labels: ArrayLike, scores: ArrayLike, uncertainty: ArrayLike, le
         "uncertainty_mean": float(spread.mean()),
         "error_mean": float(errors.mean()),
         "error_certain_fifth": float(errors[certain].mean()),
-        "error_rest": float(errors[~certain].mean()),
+        "error_rest": float(errors[~certain].mean()) if len(y) > 1 else float("nan"),
     }
 
 

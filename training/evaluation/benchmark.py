@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
-from rich.text import Text
 
 from scorer.load import LoadedModel
 from scorer.sampling.statistics import NAMES
@@ -32,6 +31,7 @@ from training.data.samples import ENCODE_BATCH, Samples, kept_samples
 from training.evaluation.agreement import cross_validated
 from training.evaluation.baselines import BRISQUE, SHARPNESS, measure_all, regression
 from training.evaluation.judged import FIGURES, Judged, Rows
+from training.evaluation.shown import shown, table_of
 
 LEARNED = {"all statistics + SVR": list(range(len(NAMES))), "BRISQUE's statistics + SVR": BRISQUE}
 """Name -> which of `scorer.sampling.statistics.NAMES` a regression learns from."""
@@ -64,7 +64,7 @@ def evaluate_benchmark(models: Sequence[LoadedModel], folder: Path, jobs: int, t
         if (learned := _learned(rows, statistics[:, columns], columns, train_data, jobs)) is not None:
             methods[name] = Judged(rows, learned, None, in_points=True)
     methods["sharpness (Laplacian)"] = Judged(rows, statistics[:, SHARPNESS].tolist(), None, in_points=False)
-    for measure in WITH_REFERENCE:
+    for measure in (name for name in WITH_REFERENCE if all(row.get(name) for row in rows)):
         scores = [float(row[measure]) for row in rows]
         methods[f"{measure.upper()} (with the reference)"] = Judged(rows, scores, None, in_points=measure == "vmaf")
     return {
@@ -131,19 +131,19 @@ def tables(report: dict[str, Any]) -> list[Table]:
     """The report as tables to print: all methods, then ladders, scenes and people of the judged model."""
     judged, name = report["methods"][report["model"]], report["model"]
     ladders = [
-        [kind, LADDERS[kind].stage, LADDERS[kind].measure, f"{row['order']:.2f}", f"{row['drop']:.1f}"]
+        [kind, LADDERS[kind].stage, LADDERS[kind].measure, shown(row["order"], 2), shown(row["drop"], 1)]
         for kind, row in judged["ladders"].items()
         if kind in LADDERS
     ]
     scenes = [
-        [scene, str(row["clips"]), f"{row['reference']:.1f}", f"{row['mae']:.1f}"] for scene, row in judged["scenes"].items()
+        [scene, str(row["clips"]), shown(row["reference"], 1), shown(row["mae"], 1)] for scene, row in judged["scenes"].items()
     ]
-    people = [[person, f"{row['reference']:.1f}", f"{row['within']:.3f}"] for person, row in judged["people"].items()]
+    people = [[person, shown(row["reference"], 1), shown(row["within"])] for person, row in judged["people"].items()]
     return [
         _methods(report),
-        _table(f"{name} by ladder", ["ladder", "stage", "label"], ["steps in order", "drop at the last step"], ladders),
-        _table(f"{name} by scene", ["scene"], ["clips", "reference", "mae"], scenes),
-        _table(f"{name} by person", ["person"], ["reference", "within"], people),
+        table_of(f"{name} by ladder", ["ladder", "stage", "label"], ["steps in order", "drop at the last step"], ladders),
+        table_of(f"{name} by scene", ["scene"], ["clips", "reference", "mae"], scenes),
+        table_of(f"{name} by person", ["person"], ["reference", "within"], people),
     ]
 
 
@@ -157,24 +157,8 @@ def _methods(report: dict[str, Any]) -> Table:
             cells.append(value if math.isnan(low) else f"{value}\n{_shown(figure, low)} to {_shown(figure, high)}")
         rows.append([figure, *cells])
     title = f"{report['clips']} clips of {report['people']} people, labels {report['data']}; 95 % intervals by person"
-    return _table(title, ["figure"], list(report["methods"]), rows)
-
-
-def _table(title: str, names: Sequence[str], figures: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table. names, figures: headers of its columns, the second of numbers."""
-    # `Text`, because names of models, people and scenes come from outside and are no markup.
-    table = Table(title=Text(title, "table.title"), title_justify="left")
-    for header in names:
-        table.add_column(Text(header), no_wrap=True)
-    for header in figures:
-        # On a narrow terminal a figure goes on in the next line; half a figure would be a wrong one.
-        table.add_column(Text(header), justify="right", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
+    return table_of(title, ["figure"], list(report["methods"]), rows)
 
 
 def _shown(figure: str, value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:.1f}" if figure.startswith(("reference", "drop", "double", "mae", "error")) else f"{value:.3f}"
+    return shown(value, 1 if figure.startswith(("reference", "drop", "double", "mae", "error")) else 3)

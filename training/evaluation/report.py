@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
-from rich.text import Text
 
 from scorer.load import LoadedModel
 from scorer.spec import LEVELS, ClipScore
@@ -24,6 +23,7 @@ from training.data.measures import is_made_here, is_measured, is_trusted, measur
 from training.data.samples import in_batches, sample_all
 from training.evaluation.agreement import FIGURES, calibration, intervals, summary
 from training.evaluation.baselines import baselines, learned_baselines, measure_all
+from training.evaluation.shown import shown, table_of
 
 Row = Mapping[str, Any]
 
@@ -81,29 +81,31 @@ def evaluate(engine: LoadedModel, data: Path, train_data: Path | None = None) ->
 
 def tables(report: dict[str, Any]) -> list[Table]:
     """The report as tables to print: all methods, the model's figures of each kind, its uncertainty and levels."""
-    # `Text`, because names of files, models and kinds come from outside and are no markup.
     title = f"{len(report['clips'])} segments, labels {report['data']}; 95 % intervals by content"
-    methods = Table(title=Text(title, "table.title"), title_justify="left")
-    methods.add_column("method")
-    for figure in FIGURES:
-        methods.add_column(figure, justify="right")
+    methods = []
     for name, figures in report["methods"].items():
-        cells = [f"{figures[figure]:.3f}" if figure != "rmse" else f"{figures[figure]:.1f}" for figure in FIGURES]
+        cells = [_shown(figure, figures[figure]) for figure in FIGURES]
         if name == report["model"]:
-            spread = report["intervals"]
-            cells = [
-                f"{cell}\n{spread[figure][0]:.2f}..{spread[figure][1]:.2f}" for cell, figure in zip(cells, FIGURES, strict=True)
-            ]
-        methods.add_row(Text(name), *cells)
-    kinds = Table(title=Text(f"{report['model']} by kind", "table.title"), title_justify="left")
-    for column in ("kind", "label", "segments", "srcc", "steps in order"):
-        kinds.add_column(column, justify="left" if column in ("kind", "label") else "right")
-    for kind, row in report["methods"][report["model"]]["by_kind"].items():
-        kinds.add_row(Text(kind), _label_of(kind), str(row["n"]), f"{row['srcc']:.3f}", f"{row['right']} / {row['steps']}")
+            ends = [[_shown(figure, end) for end in report["intervals"][figure]] for figure in FIGURES]
+            cells = [cell if low == "-" else f"{cell}\n{low} to {high}" for cell, (low, high) in zip(cells, ends, strict=True)]
+        methods.append([name, *cells])
+    kinds = [
+        [kind, _label_of(kind), str(row["n"]), shown(row["srcc"]), f"{row['right']} / {row['steps']}"]
+        for kind, row in report["methods"][report["model"]]["by_kind"].items()
+    ]
     trust = Table(title="uncertainty and level", title_justify="left", show_header=False)
     for name, value in report["calibration"].items():
-        trust.add_row(name, f"{value:.3f}" if name in ("level_accuracy", "uncertainty_vs_error") else f"{value:.1f} points")
-    return [methods, kinds, trust]
+        is_share = name in ("level_accuracy", "uncertainty_vs_error")
+        trust.add_row(name, shown(value) if is_share else f"{shown(value, 1)} points")
+    return [
+        table_of(title, ["method"], FIGURES, methods),
+        table_of(f"{report['model']} by kind", ["kind", "label"], ["segments", "srcc", "steps in order"], kinds),
+        trust,
+    ]
+
+
+def _shown(figure: str, value: float) -> str:
+    return shown(value, 1 if figure == "rmse" else 3)
 
 
 def _label_of(kind: str) -> str:

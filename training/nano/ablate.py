@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from scorer.model.configuration import STREAMS
-from training.data.labels import read_labels
+from training.data.labels import read_apart
 from training.data.samples import kept_samples, parts_of
+from training.evaluation.shown import shown, table_of
 from training.nano.train import evaluate_samples, fitted
 from training.recipe import NanoRecipe
 
@@ -45,7 +46,7 @@ def ablate(recipe: NanoRecipe, data: Path, dev: Path, work: Path, seeds: int) ->
 
     data, dev: the labels files of the training run. work: its folder of samples. seeds: runs of each row.
     """
-    rows, dev_rows = read_labels(data), read_labels(dev)
+    rows, dev_rows = read_apart(data, dev)
     samples = kept_samples(work / "train", rows, recipe.spec, 1, parts_of(rows, recipe.seed))
     dev_samples = kept_samples(work / "dev", dev_rows, recipe.spec, 1)
     people = [rows[int(row)]["person"] for row in samples.rows]
@@ -69,12 +70,8 @@ def _of_people(people: list[str], share: float, seed: int) -> NDArray[np.int64]:
 
 def table(rows: dict[str, dict[str, float]]) -> Table:
     """The figures of `ablate` as a table to print."""
-    table = Table()
-    table.add_column("model")
-    for figure in FIGURES:
-        table.add_column(figure, justify="right")
-    for name, figures in rows.items():
-        table.add_row(
-            name, *(f"{figures[figure]:.1f}" if figure in ("rmse", "mae") else f"{figures[figure]:.3f}" for figure in FIGURES)
-        )
-    return table
+    cells = [
+        [name, *(shown(figures[figure], 1 if figure in ("rmse", "mae") else 3) for figure in FIGURES)]
+        for name, figures in rows.items()
+    ]
+    return table_of("", ["model"], FIGURES, cells)

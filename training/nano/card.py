@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from training.evaluation.shown import shown
 
-def write_card(directory: Path, metrics: dict[str, Any], *, people: int, clips: int) -> None:
+
+def write_card(directory: Path, metrics: dict[str, Any], *, people: int, clips: int, judges: int) -> None:
     """Write `README.md` into a model directory.
 
-    metrics: of `training.nano.train.train`. people, clips: how many the model was trained on.
+    metrics: of `training.nano.train.train`. people, clips: how many the model was trained on. judges: people
+    that it is judged by.
     """
     ladders = "\n".join(f"| {kind} | {row['right']} / {row['steps']} |" for kind, row in metrics["by_kind"].items())
     recipe = metrics["recipe"]
@@ -31,29 +34,30 @@ Rates face video on the scale 0-100, for a CPU. {metrics["parameters"]:,} parame
 - Recipe `{recipe["name"]}`, seed {recipe["seed"]}: {steps}.{_how(metrics)}
 
 ## How well it does
-On {metrics["clips"]} segments of people that are not in the training data (labels file {metrics["dev"]}); never trained on.
-Its figures were looked at {recipe["dev_looks"]} times while recipes were made: those on other people in `docs/model.md` are the
-ones to compare with. Their labels are older than those of the training data: against the clip as it was filmed.
+On {metrics["clips"]} segments of {judges} people that are not in the training data (labels file {metrics["dev"]});
+never trained on. Its figures were looked at {recipe["dev_looks"]} times while recipes were made: those on other people in
+`docs/model.md` are the ones to compare with. Their labels are older than those of the training data: against the clip as it
+was filmed.
 
 | over the kinds that VMAF can be trusted on | |
 |---|---|
-| SRCC | {metrics["srcc"]:.3f} |
-| SRCC within content, mean | {metrics["srcc_within"]:.3f} |
-| KRCC | {metrics["krcc"]:.3f} |
-| PLCC, RMSE after the 4-parameter logistic | {metrics["plcc"]:.3f}, {metrics["rmse"]:.1f} |
-| mean absolute error | {metrics["mae"]:.1f} |
+| SRCC | {shown(metrics["srcc"])} |
+| SRCC within content, mean | {shown(metrics["srcc_within"])} |
+| KRCC | {shown(metrics["krcc"])} |
+| PLCC, RMSE after the 4-parameter logistic | {shown(metrics["plcc"])}, {shown(metrics["rmse"], 1)} |
+| mean absolute error | {shown(metrics["mae"], 1)} |
 | **over all kinds** | |
-| neighbouring ladder steps in the right order | {100 * metrics["ladders"]:.1f} % |
+| neighbouring ladder steps in the right order | {shown(100 * metrics["ladders"], 1)} % |
 | level of the text answer right | {100 * metrics["level_accuracy"]:.0f} % |
-| error of the most certain fifth, of the rest | {metrics["error_certain_fifth"]:.1f}, {metrics["error_rest"]:.1f} |
+| error of the most certain fifth, of the rest | {shown(metrics["error_certain_fifth"], 1)}, {shown(metrics["error_rest"], 1)} |
 
 | ladder | neighbouring steps in order |
 |---|---|
 {ladders}
 
 ## Not for
-Judging people, or telling them apart. Content without faces is scored too, but the model has seen none. Five unseen
-people are few: expect less on other cameras, skin tones, make-up and light than this page says.
+Judging people, or telling them apart. Content without faces is scored too, but the model has seen none. People on
+whom it was judged are few: expect less on other cameras, skin tones, make-up and light than this page says.
 """
     (directory / "README.md").write_text(text)
 

@@ -37,7 +37,7 @@ from scorer.model.presets import nano
 from scorer.model_files import share_weights
 from scorer.runtime.export import export_graph
 from scorer.spec import SamplerSpec
-from training.data.labels import fingerprint, read_labels
+from training.data.labels import fingerprint, people_of, read_apart
 from training.data.records import kept_record
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples, parts_of
 from training.evaluation.agreement import Floats, calibration, cross_validated, summary, without_nan
@@ -92,7 +92,7 @@ def train(
     work.mkdir(parents=True, exist_ok=True)
     _, tokenizer = nano()
     spec, jobs = recipe.spec, os.cpu_count() or 1
-    labelled, dev_rows = read_labels(data), read_labels(dev)
+    labelled, dev_rows = read_apart(data, dev)
     # Before the long work: clips that are too short end the run.
     windows = None if steady is None else Steady.read(steady, spec, jobs, work / "steady")
     if lesson is None:
@@ -150,8 +150,9 @@ def train(
         metrics["teacher"] = taught.figures
     (out / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1) + "\n")
     export_graph(out, anew=True)
-    people = {name for row in labelled for name in str(row.get("people") or row["person"]).split()}
-    write_card(out, metrics, people=len(people), clips=len(labelled))
+    shown = [labelled[int(row)] for row in samples.rows if row < len(labelled)]  # after them a teacher's, without labels
+    judges = people_of(dev_rows[int(row)] for row in dev_samples.rows)
+    write_card(out, metrics, people=len(people_of(shown)), clips=len(shown), judges=len(judges))
     return metrics
 
 

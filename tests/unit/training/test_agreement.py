@@ -6,13 +6,17 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from training.evaluation.agreement import (
+    agreement,
     calibration,
     cross_validated,
     intervals,
+    krcc,
     ladder_order,
     logistic_fit,
+    srcc,
     summary,
     without_nan,
 )
@@ -127,3 +131,26 @@ def test_what_too_few_clips_cannot_tell_is_null_in_json(clips: int) -> None:
     rows = [{"content": str(place), "kind": "rated", "step": 0, "mos": 10.0 * place} for place in range(clips)]
     figures = json.loads(json.dumps(without_nan(summary(rows, [5.0] * clips)), allow_nan=False))
     assert (figures["plcc"], figures["rmse"], figures["srcc_within"], figures["ladders"]) == (None,) * 4
+    assert [figures[name] for name in ("srcc", "krcc", "srcc_vmaf")] == ([None] * 3 if clips < 2 else [0.0] * 3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_constant_scores_and_labels_have_no_order_and_raise_no_warning() -> None:
+    some = [3.0, 80.0, 20.0, 41.0, 55.0, 7.0]
+    for scores, labels in ((some, [50.0] * 6), ([50.0] * 6, some), ([50.0] * 6, [50.0] * 6)):
+        figures = agreement(scores, labels, ["a"] * 6)
+        assert [figures[name] for name in ("srcc", "krcc", "plcc", "srcc_within")] == [0.0] * 4
+        assert np.isfinite(list(figures.values())).all()
+
+
+def test_rank_correlations_with_ties_are_those_of_scipy() -> None:
+    scores, labels = [10.0, 10.0, 30.0, 40.0, 40.0, 60.0], [20.0, 5.0, 30.0, 30.0, 50.0, 41.0]
+    assert srcc(scores, labels) == stats.spearmanr(scores, labels).statistic
+    assert krcc(scores, labels) == stats.kendalltau(scores, labels).statistic
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_clip_has_no_rest_and_no_order_of_its_errors() -> None:
+    figures = calibration([50.0], [40.0], [5.0], [2])
+    assert figures["error_certain_fifth"] == 10
+    assert [name for name, value in figures.items() if np.isnan(value)] == ["uncertainty_vs_error", "error_rest"]

@@ -5,16 +5,22 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
+import numpy as np
 import pytest
 from rich.console import Console
 from skimage import data
 
 from scorer.load import load_engine
+from scorer.sampling.statistics import NAMES
+from scorer.spec import ClipScore, ModelId, SamplerSpec
 from tests.support.processes import ROOT
 from training.data.benchmark import Plan, is_twice, make_benchmark
 from training.data.labels import read_labels
+from training.data.samples import Samples
+from training.evaluation import benchmark as judging
 from training.evaluation.agreement import without_nan
 from training.evaluation.benchmark import evaluate_benchmark, tables
 
@@ -129,3 +135,21 @@ def test_a_person_whose_clip_cannot_be_read_is_left_out(tmp_path: Path, capsys: 
     assert f"broken: left out, ffmpeg cannot read {broken}" in capsys.readouterr().err
     with pytest.raises(ValueError, match="no clip could be made"):
         make_benchmark(tmp_path / "another", [broken], plan, jobs=1)
+
+
+def test_labels_without_measures_of_the_reference_are_judged_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"{person}-{step}.mp4,{person},x264,{step},{90 - 20 * step}" for person in ("ann", "bob") for step in range(3)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,content,kind,step,mos", *rows]))
+    statistics = np.random.default_rng(0).normal(size=(6, len(NAMES))).astype(np.float32)
+    answers = [ClipScore(float(80 - place), "good", {}, 5.0, ModelId("m", "1")) for place in range(6)]
+    monkeypatch.setattr(judging, "_sampled", lambda *_: Samples({"statistics": statistics}, np.arange(6)))
+    monkeypatch.setattr(judging, "_scores", lambda *_: answers)
+    report = evaluate_benchmark([SimpleNamespace(model="m", spec=SamplerSpec())], tmp_path, jobs=1)  # type: ignore[list-item]
+    assert list(report["methods"]) == ["m", "all statistics + SVR", "BRISQUE's statistics + SVR", "sharpness (Laplacian)"]
+    console = Console(width=200)
+    with console.capture() as captured:
+        for table in tables(report):
+            console.print(table)
+    assert "nan" not in captured.get()

@@ -24,8 +24,8 @@ from training.evaluation.report import tables
 NAME = "old [/x] [red]a"
 
 
-def shown(table: Table) -> str:
-    console = Console(width=200)
+def shown(table: Table, width: int = 200) -> str:
+    console = Console(width=width)
     with console.capture() as captured:
         console.print(table)
     return captured.get()
@@ -40,6 +40,22 @@ def test_names_in_the_report_are_no_markup() -> None:
     methods, kinds, _ = tables(report)
     assert shown(methods).count(NAME) == 2
     assert shown(kinds).count(NAME) == 2
+
+
+def test_figures_that_nothing_tells_are_dashes_and_none_is_cut_off() -> None:
+    nothing, none = float("nan"), {"n": 1, "srcc": float("nan"), "right": 0, "steps": 0}
+    report = {
+        "clips": [], "data": "d", "model": "m", "methods": {"m": dict.fromkeys(FIGURES, nothing) | {"by_kind": {"x264": none}}},
+        "intervals": dict.fromkeys(FIGURES, (nothing, nothing)), "calibration": {"error_rest": nothing},
+    }  # fmt: skip
+    for text in map(shown, tables(report)):
+        assert "nan" not in text
+        assert "-" in text
+    report["methods"]["m"] |= dict.fromkeys(FIGURES, 0.912)
+    report["intervals"] = dict.fromkeys(FIGURES, (0.801, 0.987))
+    narrow = shown(tables(report)[0], width=70)
+    assert "…" not in narrow
+    assert (narrow.count("0.912"), narrow.count("0.801"), narrow.count("0.987")) == (len(FIGURES) - 1,) * 3
 
 
 def test_what_was_found_is_printed_also_where_the_scatter_cannot_be_written(

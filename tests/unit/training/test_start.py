@@ -20,7 +20,7 @@ from tests.support.doubles import make_clip
 from tests.support.processes import ROOT
 from tests.unit.training.test_teacher import labels, made_up
 from training.data import samples as sampling
-from training.data.labels import read_labels
+from training.data.labels import fingerprint, read_labels
 from training.data.samples import Samples
 from training.evaluation.agreement import Floats
 from training.nano import train as training
@@ -221,3 +221,23 @@ def test_several_runs_make_their_mean(older: Start, tmp_path: Path, monkeypatch:
         train(replace(SMALL, runs=2, learning_rate=1e-5), data, dev, tmp_path / "mean", start=older)
     with pytest.raises(ValueError, match="new networks have no mean"):
         train(replace(SMALL, runs=2), data, dev, tmp_path / "new")
+
+
+def test_the_card_says_what_was_sampled_and_who_judged(older: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def but_the_first(rows: Any, *given: Any) -> Any:
+        return ((place, clip) for place, clip in made_up(rows, *given) if rows[place]["person"] != "Ann B")
+
+    monkeypatch.setattr(sampling, "sample_all", but_the_first)
+    data, dev = labels(tmp_path / "train", ["Ann B", "Bob B"]), labels(tmp_path / "dev", ["eve"])
+    train(SMALL, data, dev, tmp_path / "model", start=older)
+    card = (tmp_path / "model/README.md").read_text()
+    half = len(read_labels(data)) // 2
+    assert f"- {half} segments of 2 s made by `fvq synth` from 1 people" in card
+    assert f"segments of 1 people that are not in the training data (labels file {fingerprint(dev)})" in card
+
+
+def test_a_model_is_not_judged_by_people_that_it_was_trained_on(older: Start, tmp_path: Path) -> None:
+    data, dev = labels(tmp_path / "train", ["ann", "bob"]), labels(tmp_path / "dev", ["bob", "eve"])
+    with pytest.raises(ValueError, match=r"dev/labels.csv: bob is in .*train/labels.csv too"):
+        train(SMALL, data, dev, tmp_path / "model", start=older)
+    assert not (tmp_path / "model/work/train").exists()
