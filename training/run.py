@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from scorer.errors import SettingsError
 from training.adapter.replay import FROZEN, freeze
+from training.data.alone import alone
 from training.data.remarks import remark
 from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read_mapping
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 ADAPTER, WHOLE = "adapter_config.json", "model.safetensors"
 """Files that only an adapter's folder has, and only that of a whole small model."""
+
+WORK = "work"
+"""Folder in a model's folder for what a run that goes on needs; only one run at a time writes there."""
 
 
 def run(
@@ -67,7 +71,8 @@ def run(
 
         begun, guesser = (Start.load(model) if model else None for model in (start, errors_of))
         taught = lesson() if lesson else None
-        return train(load_nano_recipe(recipe), data, dev, out, taught, start=begun, steady=steady, errors_of=guesser)
+        with alone(out / WORK):
+            return train(load_nano_recipe(recipe), data, dev, out, taught, start=begun, steady=steady, errors_of=guesser)
     for option, value in {"--steady": steady, "--errors-of": errors_of, "--teacher": lesson}.items():
         if value is not None:
             raise SettingsError(str(recipe), f"it tunes an adapter, which learns from ratings alone; leave {option} out")
@@ -75,7 +80,10 @@ def run(
         raise SettingsError(str(recipe), "it tunes an adapter, whose base the recipe names; leave --start out")
     if dev is not None:
         raise SettingsError(str(recipe), "it tunes an adapter, whose data has splits of its own; leave --dev out")
-    return _tune(load_tune_recipe(recipe), data, out, None, scale, processes)
+    _check_folder(out, WHOLE)
+    check_there(data)
+    with alone(out / WORK):
+        return _tune(load_tune_recipe(recipe), data, out, None, scale, processes)
 
 
 def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: Path, processes: int = 1) -> dict[str, Any]:
@@ -86,16 +94,17 @@ def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: P
     `training.data.rated.read_rated` takes; None: nothing is replayed. processes: as of `run`. Raises ValueError where the
     ratings are too few.
     """
-    check_there(replay)
+    _check_folder(out, WHOLE)
     frozen = out / FROZEN
-    if frozen.exists():
-        remark(f"{frozen}: the ratings of this run as it began; another --out takes those of now")
-    else:
-        check_there(rated)
-        freeze(rated, frozen, recipe.seed)
-    if replay is None or not recipe.replay_share:
-        remark("nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)")
-    return _tune(recipe, frozen, out, replay, None, processes)
+    check_there(replay, None if frozen.exists() else rated)
+    with alone(out / WORK):
+        if frozen.exists():
+            remark(f"{frozen}: the ratings of this run as it began; another --out takes those of now")
+        else:
+            freeze(rated, frozen, recipe.seed)
+        if replay is None or not recipe.replay_share:
+            remark("nothing is replayed: what the base knows may fade (--data names the base's data, replay_share how much)")
+        return _tune(recipe, frozen, out, replay, None, processes)
 
 
 def check_there(*paths: Path | None) -> None:
@@ -113,8 +122,6 @@ def _check_folder(out: Path, file: str) -> None:
 
 
 def _tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None, scale: str | None, processes: int) -> dict[str, Any]:
-    _check_folder(out, WHOLE)
-    check_there(data)
     from training.adapter.tune import tune
 
     if processes == 1:

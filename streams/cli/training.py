@@ -40,6 +40,7 @@ def synth(
     sheet: Annotated[Path | None, typer.Option(help="With --scenes: write a picture of all scenes to look at.")] = None,
 ) -> None:
     """Make degraded segments with labels from clean clips and stills."""
+    from training.data.alone import alone
     from training.data.damage.catalogue import LADDERS
     from training.data.degradations import KINDS
     from training.data.references import find_sources
@@ -53,11 +54,13 @@ def synth(
         from training.data.scenes.make import make_scenes
 
         make = partial(make_scenes, out, find_sources(sources, out), scenes=scenes, plain=plain, steps=steps, seconds=seconds)
-        print(make(jobs=jobs, seed=seed, kinds=wanted, sheet=sheet))
+        with alone(out):
+            print(make(jobs=jobs, seed=seed, kinds=wanted, sheet=sheet))
         return
     refuse({"--sheet": sheet, "--plain": plain}, "belongs to scenes: give --scenes N with it")
     found = find_sources(sources, out)
-    print(synthesise(out, found, steps=steps, kinds=wanted, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
+    with alone(out):
+        print(synthesise(out, found, steps=steps, kinds=wanted, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 
 
 def train(
@@ -254,6 +257,7 @@ def _benchmark(
     from rich.console import Console
 
     from scorer.load import load_engine
+    from training.data.alone import alone
     from training.data.benchmark import Plan, make_benchmark
     from training.data.damage.catalogue import LADDERS
     from training.data.references import find_sources
@@ -264,7 +268,9 @@ def _benchmark(
     if people:
         with told_of("--ladder"):
             plan = Plan(ladders=tuple(ladders or LADDERS), scenes=scenes, doubles=doubles, seed=seed)
-        make_benchmark(folder, find_sources(people, folder), plan, jobs)
+        sources = find_sources(people, folder)
+        with alone(folder):
+            make_benchmark(folder, sources, plan, jobs)
     elif ladders or scenes:
         raise SettingsError("fvq evaluate", "--ladder and --scenes say what a benchmark is made of: they need --people")
     models = [load_engine(name, settings.device, parts.registry(settings)) for name in names]

@@ -10,12 +10,13 @@ contents that were not trained on. The folder `work` is not published.
 from __future__ import annotations
 
 import csv
-import os
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from scorer.storage import write_whole
 from training.data.rated import REPLAY, RatedClip, RatedSet, clip_digest, read_rated
 from training.data.splits import FEWEST
 from training.recipe import TuneRecipe
@@ -77,14 +78,10 @@ def freeze(source: Path, table: Path, seed: int) -> None:
             "for training, and a stream is never divided, nor are streams that share half of their clips. Rate more clips, of "
             f"more streams.\n{rated.report()}"
         )
-    table.parent.mkdir(parents=True, exist_ok=True)
-    part = table.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        # The name says that these are points, also where all of them are small.
-        writer.writerow(["path", "mos_100", "split", "content", "ci"])
-        for clip in rated.clips:
-            writer.writerow(
-                [clip.path.resolve(), clip.mos, clip.split, clip.content, "" if clip.ci is None else clip.ci],
-            )
-    os.replace(part, table)
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    # The name says that these are points, also where all of them are small.
+    writer.writerow(["path", "mos_100", "split", "content", "ci"])
+    for clip in rated.clips:
+        writer.writerow([clip.path.resolve(), clip.mos, clip.split, clip.content, "" if clip.ci is None else clip.ci])
+    write_whole(table, (file.getvalue().encode(),))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scorer.storage import write_whole
 from training.data.degradations import REFERENCE_LABEL
 from training.data.tabular import read_text
 
@@ -59,12 +60,12 @@ def read_apart(data: Path, dev: Path) -> tuple[list[dict[str, Any]], list[dict[s
 
 def write_labels(labels: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Path:
     """Write the rows' columns, all at once: a run that is killed leaves no half of a file. Returns its path."""
-    part = labels.with_name(f"{labels.name}.part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    return part.rename(labels)
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(labels, (file.getvalue().encode(),))
+    return labels
 
 
 def _grades(row: dict[str, Any]) -> dict[str, Any]:

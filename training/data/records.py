@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from scorer.storage import write_whole
+
 Made = TypeVar("Made")
 
 
@@ -27,6 +29,4 @@ def kept_record(record: Path, make: Callable[[], Made]) -> Made:
 
 def write_record(record: Path, content: object) -> None:
     """Write a JSON file, which is whole or as it was before, also after a kill."""
-    part = record.with_name(f"{record.name}.part")
-    part.write_text(json.dumps(content))
-    part.replace(record)
+    write_whole(record, (json.dumps(content).encode(),))

@@ -6,13 +6,12 @@ ablation reads those.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,7 +25,9 @@ from tqdm import tqdm
 from scorer.errors import OWN_FAULTS, MediaError
 from scorer.model.modeling import ClipBatch
 from scorer.sampling.pool import SamplerPool
-from scorer.spec import MODEL_INPUTS, SPEC_FILE, SampledClip, SamplerSpec
+from scorer.spec import MODEL_INPUTS, SampledClip, SamplerSpec
+from scorer.storage import write_whole
+from training.data.alone import alone
 from training.data.measures import parts_of_kind
 from training.data.remarks import remark
 
@@ -35,6 +36,8 @@ ENCODE_BATCH = 8
 
 COMPLETE = "complete"
 """Name of the file that says that all clips of a folder are sampled."""
+
+OTHER_FOLDER = "take another folder, or remove this one"
 
 Part = tuple[float | None, float]
 """(length, start) of a part of a segment, seconds; a length of None is the whole segment."""
@@ -127,29 +130,22 @@ def kept_samples(
     """
     folder.mkdir(parents=True, exist_ok=True)
     # What is complete is only read, by several processes at once where an adapter is trained on several GPUs.
-    with nullcontext() if (folder / COMPLETE).exists() else _alone(folder):
+    with nullcontext() if (folder / COMPLETE).exists() else alone(folder):
         return _kept(folder, rows, spec, jobs, parts)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Raises ValueError while another run samples into the folder: its samples and this run's would be mixed."""
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{folder}: another run samples clips into it; wait for its end, or take another folder") from None
-        yield
-
-
 def _kept(folder: Path, rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jobs: int, parts: Sequence[Part] | None) -> Samples:
-    if (folder / SPEC_FILE).exists() and SamplerSpec.load(folder) != spec:
-        raise ValueError(f"{folder}: its samples are of another sampler's specification; take another folder, or remove this one")
     digest, of_clips = _digest_of(rows, parts), folder / "clips.sha256"
-    if of_clips.exists() and of_clips.read_text() != digest:
-        raise ValueError(f"{folder}: its samples are of other clips; take another folder, or remove this one")
-    spec.save(folder)
-    of_clips.write_text(digest)
+    if of_clips.exists():
+        if SamplerSpec.load(folder) != spec:
+            raise ValueError(
+                f"{folder}: its samples are of another sampler's specification; take another folder, or remove this one"
+            )
+        if of_clips.read_text() != digest:
+            raise ValueError(f"{folder}: its samples are of other clips; take another folder, or remove this one")
+    else:  # written once: other processes read what is complete, and a file that is written anew is empty for a moment
+        spec.save(folder)
+        write_whole(of_clips, (digest.encode(),))
     progress = folder / "rows.txt"
     done = [int(line) for line in progress.read_text().split()] if progress.exists() else []
     arrays: dict[str, NDArray[Any]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from sklearn.svm import SVR
 
 from scorer.sampling.statistics import NAMES
 from scorer.spec import SamplerSpec
+from scorer.storage import write_whole
 from training.data.labels import fingerprint
 from training.data.samples import sample_all
 
@@ -54,10 +56,9 @@ def measure_all(rows: Sequence[Mapping[str, Any]], labels: Path, jobs: int) -> M
     statistics, bits = zip(*measures.values(), strict=True)
     measured = Measured(np.array(list(measures)), np.stack(statistics), np.array(bits, np.float32))
     if found:
-        part = cache.with_suffix(".part")
-        with part.open("wb") as file:
-            np.savez(file, **vars(measured))
-        part.replace(cache)  # a file that a killed run has cut off could not be read
+        file = io.BytesIO()
+        np.savez(file, **vars(measured))
+        write_whole(cache, (file.getvalue(),))  # a file that a killed run has cut off could not be read
     return measured
 
 

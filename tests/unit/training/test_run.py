@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.support.processes import ROOT
-from training.run import run
+from training.data.alone import alone
+from training.recipe import load_tune_recipe
+from training.run import run, tune_from_queue
 
 RECIPES = ROOT / "training/recipes"
 
@@ -21,3 +25,28 @@ def test_a_folder_with_a_model_of_the_other_kind_is_refused(recipe: str, file: s
     labels = tmp_path / "labels.csv"
     with pytest.raises(ValueError, match=f"{tmp_path}: there is {kind} in it"):
         run(RECIPES / recipe, labels, labels if recipe == "nano.yaml" else None, tmp_path)
+
+
+@pytest.mark.parametrize("recipe", ["nano.yaml", "nano_adapter.yaml"])
+def test_one_training_at_a_time_writes_into_a_folder(recipe: str, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.touch()
+    out = tmp_path / "model"
+    dev = labels if recipe == "nano.yaml" else None
+    with alone(out / "work"):
+        with pytest.raises(ValueError, match=f"{out}/work: another run writes into it"):
+            run(RECIPES / recipe, labels, dev, out)
+        if dev is None:
+            with pytest.raises(ValueError, match=f"{out}/work: another run writes into it"):
+                tune_from_queue(load_tune_recipe(RECIPES / recipe), labels, None, out)
+    with pytest.raises(ValueError, match=str(labels)):
+        run(RECIPES / recipe, labels, dev, out)
+
+
+def test_a_folder_can_be_used_again_also_where_locks_are_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("training.data.alone.fcntl.flock", fail)
+    with alone(tmp_path / "new"), alone(tmp_path / "new"):
+        assert list(tmp_path.iterdir()) == [tmp_path / "new"]

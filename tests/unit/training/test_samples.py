@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 
 from scorer.errors import MediaError
 from scorer.sampling import pool
-from scorer.spec import SPECIFICATIONS
+from scorer.spec import SPEC_FILE, SPECIFICATIONS, SamplerSpec
 from tests.support.media import make_clip
+from training.data.alone import alone
 from training.data.samples import COMPLETE, kept_samples
 
 LEAN = SPECIFICATIONS["lean"]
@@ -27,14 +27,24 @@ def test_a_folder_is_for_its_clips_and_specification_alone(tmp_path: Path) -> No
 
 
 def test_one_run_at_a_time_samples_into_a_folder(tmp_path: Path) -> None:
-    with (tmp_path / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match=f"{tmp_path}: another run samples clips into it"):
-            kept_samples(tmp_path, [], LEAN, 1)
+    with alone(tmp_path), pytest.raises(ValueError, match=f"{tmp_path}: another run writes into it"):
+        kept_samples(tmp_path, [], LEAN, 1)
     kept_samples(tmp_path, [], LEAN, 1)
-    with (tmp_path / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(tmp_path):
         kept_samples(tmp_path, [], LEAN, 1)  # what is complete is only read
+
+
+def test_what_is_complete_is_not_written_again(tmp_path: Path) -> None:
+    kept_samples(tmp_path, [], LEAN, 1)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    kept_samples(tmp_path, [], LEAN, 1)
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before, "another process may be reading it"
+
+
+def test_a_run_that_was_killed_while_it_began_begins_again(tmp_path: Path) -> None:
+    (tmp_path / SPEC_FILE).touch()  # cut off
+    kept_samples(tmp_path, [], LEAN, 1)
+    assert SamplerSpec.load(tmp_path) == LEAN
 
 
 def test_what_is_no_fault_of_a_clip_leaves_none_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
