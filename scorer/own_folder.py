@@ -12,6 +12,8 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -29,17 +31,14 @@ class OwnFolder:
     def __init__(self, parent: Path, prefix: str = "") -> None:
         parent.mkdir(parents=True, exist_ok=True)
         # One process at a time: none takes a folder that is not locked yet for one that nobody has.
-        starting = _locked(parent)
-        try:
+        with locked(parent):
             for other in parent.glob(f"{prefix}*"):
                 name = other.name.removeprefix(prefix)
                 if FOLDER.fullmatch(name) and (name == str(os.getpid()) or not is_used(other, prefix)):
                     shutil.rmtree(other, ignore_errors=True)
             self.path = parent / f"{prefix}{unique()}"
             self.path.mkdir()
-            self._lock = _locked(self.path)
-        finally:
-            _unlock(starting)
+            self._lock = _lock(self.path)
 
     def delete(self) -> None:
         """Delete the folder, and what is in it."""
@@ -71,7 +70,17 @@ def is_used(folder: Path, prefix: str = "") -> bool:
     return runs and not token
 
 
-def _locked(folder: Path) -> int | None:
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """No other process that asks for this has the folder meanwhile, unless its file system has no locks. Raises `OSError`."""
+    opened = _lock(folder)
+    try:
+        yield
+    finally:
+        _unlock(opened)
+
+
+def _lock(folder: Path) -> int | None:
     """The open folder, locked; None where its file system has no locks."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -5,7 +5,8 @@
     ROOT/NAME/current.json                  the versions that were current, oldest first; the last is current now
 
 A version without a manifest does not exist: what a killed upload left is overwritten or removed by the next upload.
-`current.json` is replaced as a whole, so that a reader sees the old one or the new one.
+`current.json` is replaced as a whole, so that a reader sees the old one or the new one. In a folder, one process at a time
+replaces it; an object store has no locks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import re
 import shutil
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any, Self
 
 from scorer.errors import ModelError
 from scorer.model_files import MAX_FILES, MAX_MODEL_BYTES, check_file, largest_size
-from scorer.own_folder import OwnFolder
+from scorer.own_folder import OwnFolder, locked
 from scorer.storage import BLOCK_BYTES, Storage
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -166,22 +168,31 @@ class Registry:
         for place in (folder, *(f"{folder}/versions/{version}" for version in self._version_folders(name))):
             self._storage.remove_parts(place, before)
 
-    def promote(self, name: str, version: str) -> None:
-        """Make a version the current one."""
+    def promote(self, name: str, version: str, instead_of: str | None = "") -> None:
+        """Make a version the current one. instead_of: the version that must be current until then, None for none of them, '' for
+        whichever.
+        """
         self.manifest(name, version)
-        history = self._history(name)
-        if not history or history[-1] != version:
+        with self._alone(name):
+            history = self._history(name)
+            current = history[-1] if history else None
+            if current == version:
+                return
+            if instead_of not in ("", current):
+                serves = "the shipped model" if current is None else f"{name}@{current}"
+                raise ModelError(f"registry {self.shown}: {serves} serves by now: promote {name}@{version} once more")
             self._set_history(name, [*history, version])
 
     def rollback(self, name: str) -> str | None:
         """Undo the last promotion; returns the version that is current then, None where the shipped model serves again."""
-        history = self._history(name)
-        if not history:
-            raise ModelError(f"registry {self.shown}: no version of {name} is current, so there is nothing to roll back")
-        if len(history) > 1:
-            self.manifest(name, history[-2])  # raises where it is gone
-        self._set_history(name, history[:-1])
-        return history[-2] if len(history) > 1 else None
+        with self._alone(name):
+            history = self._history(name)
+            if not history:
+                raise ModelError(f"registry {self.shown}: no version of {name} is current, so there is nothing to roll back")
+            if len(history) > 1:
+                self.manifest(name, history[-2])  # raises where it is gone
+            self._set_history(name, history[:-1])
+            return history[-2] if len(history) > 1 else None
 
     def fetch(self, name: str, version: str) -> Path:
         """A local folder with the version's files, each checked against its digest in the manifest."""
@@ -296,6 +307,11 @@ class Registry:
                 f"{path}: not a list of versions: {error!r}; put it back from a back-up, or delete it and promote a model again"
             ) from error
         return [_checked(version) for version in versions]
+
+    def _alone(self, name: str) -> AbstractContextManager[None]:
+        """One process at a time changes a model's `current.json`: none loses what another one has written since it read."""
+        folder = Path(self._storage.root, _checked(name))
+        return locked(folder) if self._storage.is_local and folder.is_dir() else nullcontext()
 
     def _set_history(self, name: str, versions: list[str]) -> None:
         text = json.dumps({"versions": versions[-KEPT_BEFORE:]}, indent=1)

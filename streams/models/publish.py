@@ -65,7 +65,7 @@ def roll_back(registry: Registry, name: str) -> ModelUpdate:
     return ModelUpdate(name=name, version=version, before=before, time=datetime.now(UTC))
 
 
-def publish(registry: Registry, model: Path, name: str, about: dict[str, Any], judged_against: str = "") -> ModelUpdate:
+def publish(registry: Registry, model: Path, name: str, about: dict[str, Any], judged_against: str) -> ModelUpdate:
     """Put a model directory into the registry and make it current; returns the update to announce.
 
     about: what the manifest records beside the metrics, for example the gate's verdict. judged_against: the version that the
@@ -73,11 +73,12 @@ def publish(registry: Registry, model: Path, name: str, about: dict[str, Any], j
     """
     from streams.events import ModelUpdate
 
+    promoted = registry.current(name)
     _, before = find_model(name, registry)
-    if judged_against not in ("", before.version):
+    if before.version != judged_against:
         raise ModelError(f"{before} serves by now, and {model} was judged against {name}@{judged_against}: promote it once more")
     version = version_of(model)
     metrics = json.loads((model / "metrics.json").read_text())
     registry.publish(name, version, model, {"metrics": metrics} | about)
-    registry.promote(name, version)
+    registry.promote(name, version, promoted)  # a large model's upload takes minutes, in which another one may be promoted
     return ModelUpdate(name=name, version=version, before=before.version, time=datetime.now(UTC))

@@ -136,7 +136,7 @@ def test_versions_change_under_load_and_no_segment_is_lost_or_late(
 
     def promote(name: str, bias: float) -> str:
         model = variant(tmp_path / name, bias)
-        update = publish(registry, model, "nano", {})
+        update = publish(registry, model, "nano", {}, registry.current("nano") or shipped)
         parts.announce_update(settings, update)
         assert update.version is not None
         return update.version

@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from scorer.errors import ModelError
 from scorer.find import SHIPPED, version_of
 from scorer.load import LoadedModel
 from scorer.registry import Registry
@@ -46,7 +47,7 @@ def promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Calla
 
 def test_what_is_published_is_the_directory(nano: Path, tmp_path: Path) -> None:
     registry = Registry(str(tmp_path / "registry"), tmp_path / "cache")
-    update = publish(registry, nano, "nano", {})
+    update = publish(registry, nano, "nano", {}, version_of(SHIPPED["nano"]))
     assert (update.before, update.version) == (version_of(SHIPPED["nano"]), version_of(nano))
     assert update.version == registry.current("nano") != update.before
     assert version_of(registry.fetch("nano", update.version)) == update.version
@@ -89,6 +90,21 @@ def test_a_model_that_was_judged_against_another_one_than_serves_now_is_not_prom
     result = promoted(lambda current, candidate, *_: gate.Verdict(str(current.model), str(candidate.model), []))
     assert result.exit_code == 0, result.output
     assert registry.current("nano") == version_of(nano)
+
+
+def test_a_model_is_not_promoted_where_another_one_was_while_it_was_uploaded(nano: Path, tmp_path: Path) -> None:
+    registry, other = (Registry(str(tmp_path / "registry"), tmp_path / "cache") for _ in range(2))
+    uploaded = registry.publish
+
+    def slow(*args: Any) -> Any:
+        other.publish("nano", "faster", nano)
+        other.promote("nano", "faster")
+        return uploaded(*args)
+
+    registry.publish = slow  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match="nano@faster serves by now"):
+        publish(registry, nano, "nano", {}, version_of(SHIPPED["nano"]))
+    assert registry.current("nano") == "faster"
 
 
 def test_what_is_judged_is_the_directory(nano: Path, promoted: Callable[[Callable[..., Any]], Result]) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,16 @@ def test_each_rollback_undoes_one_promotion(steps: list[str | None], tmp_path_fa
             with pytest.raises(ModelError, match="nothing to roll back"):
                 registry.rollback("nano")
         assert registry.current("nano") == (expected[-1] if expected else None)
+
+
+def test_no_promotion_is_lost_among_others(tmp_path: Path) -> None:
+    versions = [f"v{number}" for number in range(20)]
+    registry = Registry(str(tmp_path / "registry"), tmp_path / "cache")
+    for version in versions:
+        registry.publish("nano", version, model(tmp_path / version, version))
+    with ThreadPoolExecutor(8) as people:
+        list(people.map(lambda version: Registry(str(tmp_path / "registry"), tmp_path).promote("nano", version), versions))
+    assert sorted(json.loads((tmp_path / "registry/nano/current.json").read_text())["versions"]) == sorted(versions)
 
 
 def test_a_file_that_was_not_published_is_refused(tmp_path: Path) -> None:
