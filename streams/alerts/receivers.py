@@ -21,8 +21,8 @@ REPEAT_SECONDS = 60.0
 """How often a firing alert is sent to Alertmanager, which forgets alerts that are not sent again, and all alerts at a restart."""
 
 TURN_SECONDS = 5.0
-"""A json or slack receiver gets repetitions for so long before the next poll, and none while a new alert waits: with hundreds of
-them a slow receiver would take minutes, after which Kafka gives the partitions to another member. For so long, too, an
+"""A receiver gets repetitions for so long before the next poll; all but an Alertmanager none while a new alert waits. A slow one
+would take minutes for thousands of them, after which Kafka gives the partitions to another member. For so long, too, an
 Alertmanager is asked for silences."""
 
 EXPIRE_SECONDS = 5 * REPEAT_SECONDS

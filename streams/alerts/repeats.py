@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
@@ -38,25 +39,27 @@ class Repeats:
         now, to_alertmanager = time.monotonic(), self._receiver.type == "alertmanager"
         if now < self._next or not (self._receiver.repeat or to_alertmanager):
             return
-        self._next = now + (REPEAT_SECONDS if to_alertmanager else DUE_SECONDS)
+        self._next = now + DUE_SECONDS
         try:
-            if to_alertmanager:
-                for alerts in self._batches(self._firing()):
-                    self._post(alerts)
-            else:
-                self._post_due(now, waiting)
+            if self._post_due(now, waiting) and to_alertmanager:
+                self._next = time.monotonic() + REPEAT_SECONDS
         except UnavailableError as error:
             self._next = now + REPEAT_SECONDS
             log.warning("%s did not take the repetition of firing alerts: %s", self._receiver.name, error)
 
-    def _post_due(self, now: float, waiting: Collection[str]) -> None:
-        """Post the alerts that are due, as many as there is time for: the others stay due. now: monotonic seconds."""
+    def _post_due(self, now: float, waiting: Collection[str]) -> bool:
+        """Post the alerts that are due, as many as there is time for: the others stay due. now: monotonic seconds.
+
+        Whether there was time for all. Alerts that wait are told first, except to an Alertmanager: it takes one that it is not
+        told of again for resolved.
+        """
         for alerts in self._batches(self._due(now, waiting)):
-            if waiting or time.monotonic() - now > TURN_SECONDS:
-                return
+            if (waiting and self._receiver.type != "alertmanager") or time.monotonic() - now > TURN_SECONDS:
+                return False
             self._post(alerts)
             # Not before: where the receiver is away, the others must stay due.
             self._told |= {alert.alert_id: now for alert in alerts}
+        return True
 
     def _batches(self, alerts: list[QualityAlert]) -> Iterator[list[QualityAlert]]:
         """The alerts in order, as many at a time as one request of the receiver takes."""
@@ -64,19 +67,22 @@ class Repeats:
         return (alerts[first : first + size] for first in range(0, len(alerts), size))
 
     def _due(self, now: float, waiting: Collection[str]) -> list[QualityAlert]:
-        """The firing alerts that nobody has acknowledged, and that were told `repeat` seconds ago, the longest ago first.
+        """The firing alerts that were told some time ago, the longest ago first. now: monotonic seconds.
 
-        now: monotonic seconds.
-
-        This worker counts from when it first saw an alert, and while it still has to deliver one, from now. One that is
-        acknowledged until some time is due at that time.
+        For an Alertmanager all that were told `REPEAT_SECONDS` ago, or never. For others those that nobody has acknowledged, and
+        that were told `repeat` seconds ago: this worker counts from when it first saw an alert, and while it still has to deliver
+        one, from now. One that is acknowledged until some time is due at that time.
         """
         firing = self._firing()
-        self._told = {
-            alert.alert_id: now if alert.alert_id in waiting else self._told.get(alert.alert_id, now) for alert in firing
-        }
-        unseen = self._acknowledgements.unseen(firing, datetime.now(UTC))
-        due = [alert for alert in unseen if now - self._told[alert.alert_id] >= self._receiver.repeat]
+        if self._receiver.type == "alertmanager":
+            self._told = {alert.alert_id: self._told.get(alert.alert_id, -math.inf) for alert in firing}
+            telling, seconds = firing, REPEAT_SECONDS
+        else:
+            self._told = {
+                alert.alert_id: now if alert.alert_id in waiting else self._told.get(alert.alert_id, now) for alert in firing
+            }
+            telling, seconds = self._acknowledgements.unseen(firing, datetime.now(UTC)), self._receiver.repeat
+        due = [alert for alert in telling if self._told[alert.alert_id] + seconds <= now]
         return sorted(due, key=lambda alert: self._told[alert.alert_id])
 
     def _post(self, alerts: list[QualityAlert]) -> None:

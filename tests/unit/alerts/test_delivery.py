@@ -74,6 +74,31 @@ def test_a_slow_receiver_of_many_repetitions_is_told_of_a_new_alert_before_them(
     assert sorted(told) == sorted(f"id-{number}" for number in range(201)), "each is repeated before one is twice"
 
 
+def test_a_slow_alertmanager_of_many_alerts_is_told_of_all_turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, told = [1000.0], list[str]()
+    monkeypatch.setattr("streams.alerts.delivery.time.monotonic", lambda: now[0])
+    alerts = [make_alert(number=number) for number in range(500)]
+    courier = Courier(Connection("none:1"), Group("fvq", 10), make_receiver("http://127.0.0.1:1"), lambda: alerts)
+
+    def post(posted: list[QualityAlert], _: object = None) -> None:
+        now[0] += 4
+        told.extend(alert.alert_id for alert in posted)
+
+    monkeypatch.setattr(courier._poster, "post", post)
+    for _ in range(2):
+        told.clear()
+        while len(told) < 500:
+            began = now[0]
+            courier._repeat()
+            assert now[0] - began < 15, "a member of a group that does not poll for minutes loses its partitions"
+            now[0] += 1
+        assert len(set(told)) == 500, "each is told before one is told twice"
+        told.clear()
+        courier._repeat()
+        assert not told
+        now[0] += 60
+
+
 def test_messages_that_are_not_for_a_receiver_do_not_keep_it_from_repetitions(monkeypatch: pytest.MonkeyPatch) -> None:
     now, told = [1000.0], list[str]()
     monkeypatch.setattr("streams.alerts.delivery.time.monotonic", lambda: now[0])
