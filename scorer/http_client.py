@@ -1,7 +1,8 @@
-"""What the blocking HTTP clients share: a limit on a whole exchange, and how long a server asks to be left alone."""
+"""What the blocking HTTP clients share: limits on connecting and on a whole exchange, and how long a server asks to be left alone."""
 
 from __future__ import annotations
 
+import http.client
 import socket
 import threading
 import time
@@ -9,6 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+
+def connect(connection: http.client.HTTPConnection, seconds: float) -> None:
+    """Connect within so many seconds, which the addresses of the server's name share, a second at least for each. `http.client`
+    gives all to each: one that is dead would leave no time for the next. Raises OSError.
+    """
+    addresses = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
+    connection.timeout = min(seconds, max(1.0, seconds / len(addresses)))
+    connection.connect()
+    connection.sock.settimeout(seconds)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib3.util import parse_url
 
 from scorer.errors import FvqError
-from scorer.http_client import retry_after, shut_down_at
+from scorer.http_client import connect, retry_after, shut_down_at
 
 CONNECT_SECONDS = 5.0
 """Longest time for a connection to be made."""
@@ -129,10 +129,10 @@ class Address:
         seconds = max(0.001, min(CONNECT_SECONDS, until - time.monotonic()))
         host = (self._parsed.host or "").strip("[]")
         if self._tls is not None:
-            self._connection = http.client.HTTPSConnection(host, self._parsed.port, timeout=seconds, context=self._tls)
+            self._connection = http.client.HTTPSConnection(host, self._parsed.port, context=self._tls)
         else:
-            self._connection = http.client.HTTPConnection(host, self._parsed.port, timeout=seconds)
-        self._connection.connect()
+            self._connection = http.client.HTTPConnection(host, self._parsed.port)
+        connect(self._connection, seconds)
         self._connected = time.monotonic()
         return self._connection
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from urllib3.util import parse_url
 
-from scorer.http_client import retry_after, shut_down_at
+from scorer.http_client import connect, retry_after, shut_down_at
 from streams.alerts.receiver_settings import Receiver
 
 REFUSING_STATUSES = {400, 413, 422}
@@ -70,7 +70,7 @@ class Address:
         connection = self._connection()
         headers = self._headers | self._signed(body)
         try:
-            connection.connect()
+            connect(connection, self._seconds)
             with shut_down_at(connection.sock, until):
                 # `http.client` follows no redirect, which would send the token to another host.
                 connection.request(
@@ -108,8 +108,8 @@ class Address:
         """A connection for one request, not connected yet."""
         host = (self._url.host or "").strip("[]")
         if self._tls is not None:
-            return http.client.HTTPSConnection(host, self._url.port, timeout=self._seconds, context=self._tls)
-        return http.client.HTTPConnection(host, self._url.port, timeout=self._seconds)
+            return http.client.HTTPSConnection(host, self._url.port, context=self._tls)
+        return http.client.HTTPConnection(host, self._url.port)
 
 
 def _words_of(error: Exception) -> str:

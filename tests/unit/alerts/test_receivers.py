@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from types import SimpleNamespace
@@ -239,6 +239,20 @@ def test_a_receiver_that_sends_a_byte_now_and_then_is_unavailable_after_its_time
         with pytest.raises(UnavailableError, match=r"no answer within 0\.3 s"):
             Poster(make_receiver(url, "json", timeout=0.3)).post([make_alert()])
     assert time.monotonic() - started < 60, "it drips for ever"
+
+
+def test_a_name_whose_first_addresses_are_dead_is_reached_by_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(lambda client: client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as url, ExitStack() as stack:
+        places = [(f"127.0.0.{number}", int(url.rsplit(":", 1)[1])) for number in (2, 3)]
+        for place in places:  # a listener with a full queue: like a machine that is off, it answers no attempt to connect
+            full = stack.enter_context(socket.create_server(place, backlog=0))
+            for _ in range(2):
+                client = stack.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(full.getsockname())
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in (*places, ("127.0.0.1", places[0][1]))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        Address(make_receiver(url, timeout=3)).request("POST", body=b"{}")
 
 
 def test_the_repetition_names_a_refused_alert_and_sends_the_others(caplog: pytest.LogCaptureFixture) -> None:
