@@ -1,4 +1,4 @@
-"""What the blocking HTTP clients share: limits on connecting and on a whole exchange, and how long a server asks to be left alone."""
+"""What the blocking HTTP clients share: limits on connecting and on an exchange, and how long a server asks to be left alone."""
 
 from __future__ import annotations
 
