@@ -26,6 +26,7 @@ SHOWN = 100
 """Characters of a wrong value that its error shows."""
 
 WRONG = {
+    "float_type": "is no number",
     "float_parsing": "is no number",
     "int_parsing": "is no whole number",
     "int_from_float": "is no whole number",

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from scorer.written import WrittenValues
+
 GROUPS = {
     "kafka": "[Kafka](kafka.md)",
     "media": "[Media](media.md)",
@@ -36,7 +38,7 @@ def _setting(group: str, default: Any, meaning: str, *, unit: str = "", **bounds
     return Field(**value, description=meaning, json_schema_extra={"group": group, "unit": unit}, **bounds)  # type: ignore[call-overload]
 
 
-class SettingFields(BaseSettings):
+class SettingFields(WrittenValues, BaseSettings):
     """Every setting and its default. The defaults run on one machine without any server."""
 
     model_config = SettingsConfigDict(env_prefix="FVQ_", extra="ignore", validate_default=True, allow_inf_nan=False)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from scorer.errors import in_own_words
 from scorer.spec import SPECIFICATIONS, SamplerSpec
+from scorer.written import WrittenValues
 from scorer.yaml_text import load_yaml
 
 STREAMS = ("frames", "portrait", "faces", "motion", "statistics")
@@ -134,7 +135,7 @@ def load_nano_recipe(path: Path) -> NanoRecipe:
     return recipe
 
 
-class _Part(BaseModel):
+class _Part(WrittenValues):
     # A key that no field reads is a typing error, and a recipe does not change while it runs.
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 

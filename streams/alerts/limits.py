@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from scorer.written import WrittenValues
 from streams.events import Severity
 
 _SEVERITY = "How urgent an alert of this kind is: `info`, `warning` or `critical`."
 
 
-class Part(BaseModel):
+class Part(WrittenValues):
     """A group of settings of the policy. An unknown name is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

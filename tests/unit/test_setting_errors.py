@@ -98,6 +98,15 @@ def test_a_secret_of_the_wrong_kind_is_not_shown(monkeypatch: pytest.MonkeyPatch
     assert "12345" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["clip_days", "live_window", "web_port"])
+def test_a_number_that_is_true_in_the_file_is_refused(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "fvq.toml"
+    config.write_text(f"{name} = true\n")
+    monkeypatch.setenv("FVQ_CONFIG", str(config))
+    with pytest.raises(SettingsError, match=rf"fvq.toml: {name}: True is no number: write .*; for example {name} = "):
+        load_settings()
+
+
 def test_a_section_of_the_file_is_refused_with_what_to_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = tmp_path / "fvq.toml"
     config.write_text('[kafka]\nbroker = "a:1"\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,12 @@ def test_a_seed_that_cannot_be_is_named_before_an_adapters_clips_are_sampled(tmp
     file.write_text(yaml.safe_dump(shipped | {"seed": -1}))
     with pytest.raises(ValueError, match=r"recipe\.yaml: seed: must be greater than or equal to 0, not -1"):
         load_tune_recipe(file)
+
+
+def test_yes_is_no_number(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    for name, load in (("nano", load_nano_recipe), ("nano_adapter", load_tune_recipe)):
+        shipped = (ROOT / f"training/recipes/{name}.yaml").read_text()
+        file.write_text(re.sub("^seed: .*", "seed: yes", shipped, flags=re.MULTILINE))
+        with pytest.raises(ValueError, match=r"recipe\.yaml: seed: must be a valid (number|integer), not True"):
+            load(file)
