@@ -103,6 +103,11 @@ def test_a_service_has_a_health_check(service: dict[str, Any]) -> None:
     assert inherited or service["healthcheck"].get("test") or service["healthcheck"] == {"disable": True}
 
 
+def test_kafka_s_health_check_takes_a_tenth_of_a_core_at_most() -> None:
+    """Kafka's tools take 2 s of a processor, and the workers need this machine's."""
+    assert int(SERVICES["kafka"]["healthcheck"]["interval"].removesuffix("s")) >= 20
+
+
 def test_what_a_service_waits_for_comes() -> None:
     waits = [
         (name, condition["condition"])
