@@ -87,6 +87,8 @@ def test_no_secret_can_be_a_value() -> None:
         (["worker.settings.FVQ_DEVICE=tpu"], "FVQ_DEVICE"),
         (["settings.FVQ_LIVE_WINDOW=false"], "FVQ_LIVE_WINDOW"),
         (["settings.FVQ_BROKER=null"], "FVQ_BROKER"),
+        (["settings.FVQ_BROKER="], "FVQ_BROKER"),
+        (["worker.settings.FVQ_BROKER="], "FVQ_BROKER"),
         (["worker.replica=3"], "replica"),
         (["worker.replicas=three"], "worker/replicas"),
         (["scorer.host=docker"], "scorer/host"),
