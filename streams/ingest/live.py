@@ -78,6 +78,9 @@ class Supervisor:
         if self._ending:
             done, _ = await asyncio.wait(self._ending)
             self._ending -= done
+        for name in gone:
+            if name not in wanted:
+                metrics.forget(name)
         new = [name for name in wanted if name not in self._plans]
         for index, name in enumerate(new):
             self._plans[name] = wanted[name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from scorer.exposition import from_zero, new_registry
@@ -59,3 +61,10 @@ COUNTERS = {
     "dropped": _of_stream("fvq_ingest_bad_tags", "Tags and segments that could not be read, in each playlist that changed."),
 }
 """Counters by what `streams.ingest.hls.tracker.Notes` calls it."""
+
+
+def forget(stream: str) -> None:
+    """Remove the counters of a stream that is followed no more: those of streams that come and go would add up."""
+    for counter in (RESTARTS_OF_SOURCES, *COUNTERS.values()):
+        with contextlib.suppress(KeyError):
+            counter.remove(stream)

@@ -226,3 +226,16 @@ async def test_gauges_say_how_the_sources_are_and_forget_those_that_left(origin:
     followed.supervisor.show_metrics()
     assert value("fvq_ingest_playlist_age_seconds", {"stream": "news", "rendition": ""}) is None
     assert value("fvq_ingest_sources", {"state": "failing"}) == 0
+
+
+async def test_counters_forget_the_sources_that_left(origin: Origin, followed: Followed) -> None:
+    """Streams that come and go, each with a name of its own, would add up for as long as the process runs."""
+    plans = [plan("news", origin.url("/a.m3u8")), plan("sport", origin.url("/b.m3u8"))]
+    await followed.supervisor.follow(plans)
+    for name in ("news", "sport"):
+        metrics.RESTARTS_OF_SOURCES.labels(name).inc()
+        metrics.COUNTERS["lost"].labels(name).inc()
+    await followed.supervisor.follow([plan("sport", origin.url("/moved.m3u8"))])
+    for series in ("fvq_ingest_source_failures_total", "fvq_ingest_lost_segments_total"):
+        assert metrics.REGISTRY.get_sample_value(series, {"stream": "news"}) is None
+        assert metrics.REGISTRY.get_sample_value(series, {"stream": "sport"}) == 1
