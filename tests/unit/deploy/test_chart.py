@@ -252,8 +252,11 @@ def test_an_ingester_has_the_time_that_it_takes_to_stop() -> None:
 
 
 def test_a_wall_has_the_time_that_it_takes_to_stop() -> None:
-    grace = pods_of(render("full"))["wall"]["spec"]["terminationGracePeriodSeconds"]
-    assert grace > wall.END_SECONDS + 5
+    """It serves until the proxies know that it goes."""
+    spec = pods_of(render("full"))["wall"]["spec"]
+    served_on = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert served_on >= 5
+    assert spec["terminationGracePeriodSeconds"] > served_on + wall.END_SECONDS + 5
 
 
 def test_one_wall_stays_while_another_is_replaced_or_its_node_is_drained() -> None:
