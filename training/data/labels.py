@@ -5,42 +5,65 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scorer.storage import write_whole
 from training.data.degradations import REFERENCE_LABEL
-from training.data.tabular import read_text
+from training.data.tabular import number_of, read_table
 
 NEEDED = ("path", "content", "kind", "step", "mos")
 """Columns that a labels file must have."""
 
+NUMBERS = ("mos", "step", "relative", "source_grade", "vmaf", "ssim", "psnr")
+"""Columns of numbers, in which a spreadsheet may write decimal commas."""
+
 
 def read_labels(labels: Path) -> list[dict[str, Any]]:
-    """Rows of a labels file (`path,content,kind,step,mos,...`), with paths relative to the file resolved and numbers parsed.
+    """Rows of a labels file (`path,content,kind,step,mos,...`), with paths relative to the file resolved and numbers parsed;
+    as spreadsheets write them, see `training.data.tabular`.
 
     `person`, by which data is split, is the content where the file has no such column. `relative` and `source_grade` are those
     of a flawless source where the file has no such columns: labels are then against the clip's own reference, `absolute` is
     False. Raises ValueError that names the file and the line where a column is missing or a number is wrong.
     """
+    columns, lines = read_table(labels)
     rows: list[dict[str, Any]] = []
-    with io.StringIO(read_text(labels), newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            if missing := [column for column in NEEDED if row.get(column) is None]:
-                raise ValueError(f"{labels}, line {number}: it has no {', '.join(missing)}; needed are {', '.join(NEEDED)}")
-            try:
-                grades = {column: float(row.get(column) or default) for column, default in _grades(row).items()}
-                parsed = {"path": labels.parent / row["path"], "mos": float(row["mos"]), "step": int(row["step"]), **grades}
-                rows.append({"person": row["content"], "absolute": bool(row.get("source_grade"))} | row | parsed)
-            except ValueError as error:
-                raise ValueError(f"{labels}, line {number}: {error}") from error
-            for column in ("mos", "relative", "source_grade"):
-                if not 0 <= rows[-1][column] <= 100:
-                    raise ValueError(f"{labels}, line {number}: {column} {rows[-1][column]} is outside 0-100")
+    for number, texts in lines:
+        row = {column: text.strip() for column, text in texts.items()}
+        # Clips that nobody damaged on purpose may be of no kind.
+        if missing := [column for column in NEEDED if column not in row or not (row[column] or column == "kind")]:
+            raise ValueError(f"{labels}, line {number}: it has no {', '.join(missing)}; needed are {', '.join(NEEDED)}")
+        row |= {column: number_of(row[column]) for column in NUMBERS if column in row}
+        try:
+            parsed = {"mos": _number(row, "mos"), "step": _number(row, "step")}
+            grades = {"relative": min(100.0, 100 * parsed["mos"] / REFERENCE_LABEL), "source_grade": REFERENCE_LABEL}
+            parsed |= {column: _number(row, column) if row.get(column) else value for column, value in grades.items()}
+            if parsed["step"] % 1:
+                raise ValueError(f"step is {row['step']}, not a whole number")
+            if outside := [column for column in ("mos", "relative", "source_grade") if not 0 <= parsed[column] <= 100]:
+                raise ValueError(f"{outside[0]} {row[outside[0]]} is outside 0-100")
+        except ValueError as error:
+            raise ValueError(f"{labels}, line {number}: {error}") from None
+        row["person"] = row.get("person") or row["content"]
+        path = {"path": labels.parent / row["path"], "absolute": bool(row.get("source_grade"))}
+        rows.append(row | path | parsed | {"step": int(parsed["step"])})
     if not rows:
-        raise ValueError(f"{labels}: no rows")
+        raise ValueError(f"{labels}: no rows" + (f"; its columns are {', '.join(columns)}" if columns else ""))
     return rows
+
+
+def _number(row: Mapping[str, str], column: str) -> float:
+    """A finite number in a row. Raises ValueError that names the column."""
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{column} is {row[column]}, not a number")
+    return value
 
 
 def people_of(rows: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -66,11 +89,6 @@ def write_labels(labels: Path, columns: Sequence[str], rows: Iterable[Mapping[st
     writer.writerows(rows)
     write_whole(labels, (file.getvalue().encode(),))
     return labels
-
-
-def _grades(row: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a label's two steps, and their values where the file has none."""
-    return {"relative": min(100.0, 100 * float(row["mos"]) / REFERENCE_LABEL), "source_grade": REFERENCE_LABEL}
 
 
 def fingerprint(labels: Path) -> str:

@@ -104,6 +104,37 @@ def test_a_wrong_label_is_named_with_its_line(column: str, value: str, tmp_path:
         read_labels(path)
 
 
+def test_labels_that_a_spreadsheet_has_written_are_the_same(tmp_path: Path) -> None:
+    text = "path,content,kind,step,mos,psnr\na 1.mkv,a,x264,2,50.5,31.25\n"
+    (tmp_path / "labels.csv").write_text(text)
+    wanted = read_labels(tmp_path / "labels.csv")
+    for other in (
+        "sep=;\nPath;Content;Kind;Step;MOS;PSNR\na 1.mkv;a;x264;2;50,5;31,25\n",
+        "\ufeff" + text.replace(",", "\t").replace("\n", "\r\n"),
+        text.replace(",", ", ").replace(" 2,", " 2.0,"),
+        'mos,path,person,content,step,kind,psnr\n"50,5",a 1.mkv,,a,2,x264,31.25\n',
+    ):
+        (tmp_path / "labels.csv").write_text(other, newline="")
+        assert read_labels(tmp_path / "labels.csv") == wanted, other
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("a.mkv,a,x264,0,nan", "mos is nan, not a number"),
+        ("a.mkv,a,x264,one,50", "step is one, not a number"),
+        ("a.mkv,a,x264,1.5,50", "step is 1.5, not a whole number"),
+        ("a.mkv,a,x264,1,-1", "mos -1 is outside 0-100"),
+        (",a,x264,1,50", "it has no path; needed are"),
+        ("a.mkv,,x264,1,50", "it has no content; needed are"),
+    ],
+)
+def test_a_wrong_row_of_labels_is_told_in_words(row: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(f"path,content,kind,step,mos\n{row}\n")
+    with pytest.raises(ValueError, match=rf"labels\.csv, line 2: {reason}"):
+        read_labels(tmp_path / "labels.csv")
+
+
 @pytest.mark.parametrize("name", ["Anna's talk", "a, b", "talk [1]", "x: y", "semi;colon", "back\\slash"])
 def test_a_clip_is_measured_whatever_it_is_called(tmp_path: Path, name: str) -> None:
     clip = tmp_path / name / f"{name}.mkv"
