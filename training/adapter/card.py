@@ -11,7 +11,7 @@ from training.evaluation.shown import shown
 def write_adapter_card(directory: Path, metrics: dict[str, Any], data: str) -> None:
     """Write `README.md` into an adapter's directory.
 
-    metrics: of `training.adapter.tune.tune`. data: what was read and what was dropped, `RatedSet.report`.
+    metrics: of `training.adapter.tune.tune`. data: what was used and what was dropped, `RatedSet.report`.
     """
     recipe, base = metrics["recipe"], metrics["base"]
     splits = [split for split in ("val", "test") if split in metrics]
@@ -32,6 +32,7 @@ def write_adapter_card(directory: Path, metrics: dict[str, Any], data: str) -> N
     ]
     table = "\n".join([f"| | {' | '.join(splits)} |", "|---" * (len(splits) + 1) + "|", *rows])
     parts = "\n".join(f"- {name}: {base[name]}" for name in ("model", "motion", "face") if base[name])
+    chosen = "`val` set how large the uncertainty is on the mean; nothing else" if "val" in metrics else "Nothing"
     text = f"""# FVQ-Rater adapter {recipe["name"]}, version {metrics["version"]}
 
 {metrics["parameters"]:,} parameters: LoRA of rank {recipe["lora"]["rank"]} on vision encoder and language model, projectors,
@@ -46,8 +47,8 @@ Recipe `{recipe["name"]}`, seed {recipe["seed"]}, commit {metrics["commit"] or "
 The curves are in `curve.csv` and `curve.png`.
 
 ## How well it does
-On clips of contents that it was not trained on. `val` set how large the uncertainty is on the mean; nothing else was
-chosen by either in this run.
+On clips of contents that it was not trained on. {chosen} was
+chosen by them in this run.
 
 {table}
 """

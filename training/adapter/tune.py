@@ -75,8 +75,9 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
     with accelerator.main_process_first():
         samples = sampled(rated.clips, spec, work)
         known = frozen_streams(network.to(accelerator.device), samples, work, recipe.cache_vision)
-    clips = EncodedClips(samples, [rated.clips[int(row)] for row in samples.rows], known)
-    _check_splits({split: len(clips.places(split)) for split in SPLITS}, data, "could be sampled", rated)
+    used = rated.sampled(samples.rows.tolist())
+    clips = EncodedClips(samples, used.clips, known)
+    _check_splits({split: len(used.of(split)) for split in SPLITS}, data, "could be sampled", used)
     if not base.is_whole:
         standardise(network, samples.arrays["statistics"][np.concatenate([clips.places("train"), clips.places(REPLAY)])])
     tuned = attach(network, Lora(**recipe.lora.model_dump()))
@@ -93,7 +94,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
         save_adapter(tuned, out, base)
         spec.save(out)
         note_trained_on(out, rated.of("train"))
-        metrics = _figures(trainer, rated)
+        metrics = _figures(trainer, len(used.dropped))
         metrics |= {
             "version": version_of(out),
             "recipe": recipe.model_dump(),
@@ -104,7 +105,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
         }
         (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
         export_graph(out, anew=True)
-        write_adapter_card(out, metrics, rated.report())
+        write_adapter_card(out, metrics, used.report())
     accelerator.wait_for_everyone()
     return metrics
 
@@ -156,16 +157,16 @@ def _check_splits(counts: dict[str, int], data: Path, what: str, rated: RatedSet
         raise ValueError(f"{data}: {there} {what}; {needed}.\n{rated.report()}")
 
 
-def _figures(trainer: Trainer, rated: RatedSet) -> dict[str, Any]:
+def _figures(trainer: Trainer, dropped: int) -> dict[str, Any]:
     """Agreement and calibration on `val` and on `test`, each under its name; those of the last of the two at the top as well.
 
-    clips: how many were used of each split. dropped: how many the reader or the sampler left out.
+    clips: how many were used of each split. dropped: how many the reader or the sampler left out, as it is given.
     """
     clips = trainer.clips
     used = {split: len(clips.places(split)) for split in (*SPLITS, REPLAY)}
     if not used[REPLAY]:
         del used[REPLAY]
-    metrics: dict[str, Any] = {"clips": used, "dropped": len(rated.dropped) + len(rated.clips) - len(clips.rows)}
+    metrics: dict[str, Any] = {"clips": used, "dropped": dropped}
     for split in ("val", "test"):
         places = clips.places(split)
         if len(places) >= FEWEST:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -83,6 +83,13 @@ class RatedSet:
     def of(self, split: str) -> list[RatedClip]:
         """The clips of one split."""
         return [clip for clip in self.clips if clip.split == split]
+
+    def sampled(self, places: Iterable[int]) -> RatedSet:
+        """Its clips at those places, which could be sampled; the others are dropped."""
+        taken = set(places)
+        lost = [clip for place, clip in enumerate(self.clips) if place not in taken]
+        dropped = [Dropped(str(clip.path), "it cannot be sampled") for clip in lost]
+        return RatedSet([clip for place, clip in enumerate(self.clips) if place in taken], [*self.dropped, *dropped])
 
     def report(self) -> str:
         """What was read and what was dropped, a line for each reason with its first place."""
