@@ -6,12 +6,13 @@ recipes that ship are in `training/recipes/`. `training.run` decides by the key 
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
@@ -31,6 +32,7 @@ WARM_UP = 0.1
 
 
 Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # torch takes no larger one
 Positive = Annotated[int, Field(ge=1)]
 Number = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -42,7 +44,7 @@ class NanoRecipe:
     """The recipe of a whole small model."""
 
     name: str
-    seed: Count
+    seed: Seed
     stage1_steps: Count
     stage2_steps: Count
     contents_per_batch: Positive
@@ -137,7 +139,7 @@ def load_nano_recipe(path: Path) -> NanoRecipe:
 
 class _Part(WrittenValues):
     # A key that no field reads is a typing error, and a recipe does not change while it runs.
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class BasePart(_Part):
@@ -163,6 +165,16 @@ class LoraPart(_Part):
     dropout: float = Field(ge=0, lt=1)
     targets: str
 
+    @field_validator("targets")
+    @classmethod
+    def _is_pattern(cls, text: str) -> str:
+        # Else it is found out after the clips are sampled and encoded.
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise ValueError(f"must be a regular expression ({error})") from None
+        return text
+
 
 class StagePart(_Part):
     """One stage: AdamW with a linear warm-up, then a cosine to zero."""
@@ -179,6 +191,8 @@ class StagePart(_Part):
 class GatePart(_Part):
     """What a model must reach before it replaces the current one, on the same clips (`training.evaluation.gate`)."""
 
+    model_config = ConfigDict(allow_inf_nan=True)  # an infinite limit turns a check off
+
     reference_srcc_drop: float = Field(default=0.01, ge=0)
     """How much lower its SRCC on the reference set may be, so that it has not forgotten what was learned before."""
     reference_mae_rise: float = Field(default=1.0, ge=0)
@@ -193,7 +207,7 @@ class TuneRecipe(_Part):
     """The recipe of an adapter."""
 
     name: str
-    seed: int = Field(ge=0)
+    seed: Seed
     base: BasePart
     lora: LoraPart
     stage1: StagePart

@@ -25,7 +25,7 @@ def synth(
     sources: Annotated[list[Path], typer.Argument(help="Clean clips and stills, or folders of them.")],
     steps: Annotated[int, typer.Option(min=0, help="Degradations of each reference; more than there are means all.")] = 26,
     variants: Annotated[int, typer.Option(min=1, help="References made of each source, each degraded --steps times.")] = 1,
-    seconds: Annotated[float, typer.Option(min=0.2, help="Length of a segment, seconds.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.2, max=3600, help="Length of a segment, seconds.")] = 2.0,
     jobs: Annotated[int, typer.Option(min=1, help="Encoders that run at once.")] = os.cpu_count() or 1,
     seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
     scenes: Annotated[
@@ -47,7 +47,9 @@ def synth(
     from training.data.synth import synthesise
 
     known = tuple(LADDERS if scenes else KINDS)
-    wanted = known if kinds is None else tuple(kinds.split(","))
+    wanted = known if kinds is None else tuple(filter(None, map(str.strip, kinds.split(","))))
+    if not wanted:
+        raise SettingsError("--kinds", f"names no kind of damage; there are {', '.join(known)}")
     if unknown := [kind for kind in wanted if kind not in known]:
         raise SettingsError("--kinds", f"no kind of damage is called {', '.join(unknown)}; there are {', '.join(known)}")
     if scenes:

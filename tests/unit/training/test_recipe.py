@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -136,3 +137,22 @@ def test_yes_is_no_number(tmp_path: Path) -> None:
         file.write_text(re.sub("^seed: .*", "seed: yes", shipped, flags=re.MULTILINE))
         with pytest.raises(ValueError, match=r"recipe\.yaml: seed: must be a valid (number|integer), not True"):
             load(file)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "reason"),
+    [
+        ("stage1", "learning_rate", math.inf, "stage1.learning_rate: must be a finite number, not inf"),
+        ("stage2", "epochs", math.inf, "stage2.epochs: must be a finite number"),
+        ("lora", "targets", "(q_proj", r"lora.targets: must be a regular expression \(missing \)"),
+        (None, "seed", 2**63, "seed: must be less than"),
+    ],
+)
+def test_a_value_that_an_adapter_cannot_be_trained_with_is_named(
+    part: str | None, key: str, value: object, reason: str, tmp_path: Path
+) -> None:
+    recipe = yaml.safe_load((ROOT / "training/recipes/nano_adapter.yaml").read_text())
+    (recipe[part] if part else recipe)[key] = value
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(ValueError, match=reason):
+        load_tune_recipe(tmp_path / "recipe.yaml")

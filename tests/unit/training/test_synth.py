@@ -203,6 +203,8 @@ def test_a_labels_file_that_was_cut_off_is_named_with_its_line(tmp_path: Path) -
 def test_a_kind_of_damage_that_there_is_not_is_named_with_those_that_there_are(still: Path, tmp_path: Path) -> None:
     wrong = ["synth", str(tmp_path / "out"), str(still), "--kinds", "x264,blurr"]
     assert "no kind of damage is called blurr; there are x264, x265" in str(CliRunner().invoke(app, wrong).exception)
+    assert "no kind of damage is called blurr; " in str(CliRunner().invoke(app, [*wrong[:-1], " x264, blurr,"]).exception)
+    assert "--kinds: names no kind of damage; there are x264" in str(CliRunner().invoke(app, [*wrong[:-1], ","]).exception)
     # Scenes have more kinds.
     assert "called mpeg2;" in str(CliRunner().invoke(app, [*wrong[:-1], "mpeg2"]).exception)
     assert "called blurr;" in str(CliRunner().invoke(app, [*wrong[:-1], "mpeg2,blurr", "--scenes", "1"]).exception)
