@@ -93,6 +93,11 @@ def train(
     _, tokenizer = nano()
     spec, jobs = recipe.spec, os.cpu_count() or 1
     labelled, dev_rows = read_apart(data, dev)
+    if guesser is None and len({row["person"] for row in labelled}) < 2:
+        raise ValueError(
+            f"{data}: all clips are of one person, and the uncertainty learns from models that are fitted without each person: "
+            "give clips of more people, or train a model on with --start"
+        )
     # Before the long work: clips that are too short end the run.
     windows = None if steady is None else Steady.read(steady, spec, jobs, work / "steady")
     if lesson is None:

@@ -241,3 +241,10 @@ def test_a_model_is_not_judged_by_people_that_it_was_trained_on(older: Start, tm
     with pytest.raises(ValueError, match=r"dev/labels.csv: bob is in .*train/labels.csv too"):
         train(SMALL, data, dev, tmp_path / "model", start=older)
     assert not (tmp_path / "model/work/train").exists()
+
+
+def test_one_person_is_too_few_for_a_new_model_before_clips_are_sampled(tmp_path: Path) -> None:
+    data, dev = labels(tmp_path / "train", ["ann"]), labels(tmp_path / "dev", ["eve"])
+    with pytest.raises(ValueError, match=r"train/labels\.csv: all clips are of one person, .* more people, or .* --start"):
+        train(SMALL, data, dev, tmp_path / "model")
+    assert not any((tmp_path / "model/work").iterdir())
