@@ -6,7 +6,21 @@ from streams/.
 
 from __future__ import annotations
 
-from scorer.errors import OWN_FAULTS, FvqError, MediaError, ModelError, ScorerError, SettingsError, SpecChangedError
+from typing import TYPE_CHECKING, Self
+
+from scorer.errors import (
+    OWN_FAULTS,
+    FvqError,
+    MediaError,
+    ModelError,
+    ScorerError,
+    SettingsError,
+    SpecChangedError,
+    in_own_words,
+)
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 __all__ = [
     "OWN_FAULTS", "BrokerError", "EventError", "FvqError", "HistoryError", "MediaError", "ModelError", "ReceiverError",
@@ -27,6 +41,12 @@ class EventError(FvqError):
         super().__init__(f"{field}: {reason}" if field else reason)
         self.field = field
         self.reason = reason
+
+    @classmethod
+    def of(cls, error: ValidationError) -> Self:
+        """What pydantic found first, without the wrong value."""
+        first = error.errors(include_url=False, include_input=False)[0]
+        return cls(".".join(map(str, first["loc"])), in_own_words(first["msg"]))
 
 
 class BrokerError(FvqError):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from scorer.errors import FvqError
+from scorer.errors import FvqError, in_own_words
 from scorer.remote.wire import WireError, clip_bytes, spec_of
 from scorer.spec import LEVELS, ClipScore, ModelId, SamplerSpec
 
@@ -145,7 +145,8 @@ def _read(kind: type[_Read], body: bytes) -> _Read:
         first = error.errors(include_url=False, include_input=False)[0]
         # The place may hold a name from the answer.
         place = ".".join(str(part) for part in first["loc"])
-        words = f"{place}: {first['msg']}" if place else first["msg"]
+        reason = in_own_words(first["msg"])
+        words = f"{place}: {reason}" if place else reason
         raise AnswerError(f"the answer is no scorer's: {words_of(words.encode())}") from None
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
 
+from scorer.errors import in_own_words
 from streams.errors import EventError
 from streams.events import AlertAcknowledgement, QualityAlert
 from streams.events.base import UtcTime
@@ -31,8 +32,7 @@ def acknowledge(
     try:
         return AlertAcknowledgement(alert_id=alert_id, stream_id=stream_id, by=by.strip(), at=at, note=note, until=until)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise EventError(".".join(str(part) for part in first["loc"]), first["msg"]) from None
+        raise EventError.of(error) from None
 
 
 def ending(text: str) -> datetime:
@@ -40,7 +40,7 @@ def ending(text: str) -> datetime:
     try:
         return TypeAdapter(UtcTime).validate_python(text)
     except ValidationError as error:
-        raise EventError("until", error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        raise EventError("until", in_own_words(error.errors()[0]["msg"])) from None
 
 
 def holds(acknowledgement: AlertAcknowledgement | None, now: datetime) -> bool:

@@ -82,8 +82,7 @@ class Event(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            raise EventError(".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")) from None
+            raise EventError.of(error) from None
 
     def to_bytes(self) -> bytes:
         """Compact UTF-8 JSON."""

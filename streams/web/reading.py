@@ -89,8 +89,7 @@ def read_score(data: bytes | None) -> ScoreReading:
     try:
         score = ScoreReading.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise EventError(".".join(str(part) for part in first["loc"]), first["msg"]) from None
+        raise EventError.of(error) from None
     if score.start.year not in YEARS:
         raise EventError("start", f"the year {score.start.year} is none of a segment's")
     return score

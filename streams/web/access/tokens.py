@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from scorer.errors import in_own_words
 from scorer.own_folder import unique
 from streams.errors import SettingsError
 
@@ -111,7 +112,7 @@ def add_token(path: Path, name: str, scopes: Sequence[Scope], labels: dict[str, 
     try:
         token = Token(name=name, sha256=digest_of(secret), scopes=tuple(scopes), labels=labels)
     except ValidationError as error:
-        raise SettingsError("NAME", str(error.errors(include_url=False, include_input=False)[0]["msg"])) from None
+        raise SettingsError("NAME", in_own_words(error.errors()[0]["msg"])) from None
     _write(path, [*tokens, token])
     return secret
 

@@ -9,6 +9,8 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, Field, ValidationError
 
+from scorer.errors import in_own_words
+
 
 class Problem(BaseModel):
     """What is wrong with a request, and what to do."""
@@ -56,7 +58,7 @@ def wrong_value(error: ValidationError) -> ApiError:
     """The refusal for a query or a body that has not its shape: the first problem."""
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(part for part in first["loc"] if isinstance(part, str))  # without the place in a list
-    reason = first["msg"].removeprefix("Value error, ")
+    reason = in_own_words(first["msg"])
     if first["type"] == "extra_forbidden":
         reason = "there is no such parameter"
     if first["type"] == "string_pattern_mismatch":

@@ -119,10 +119,10 @@ def test_another_version_is_told(server: ScriptedScorer, clock: Clock) -> None:
         ("404", "answered 404: fault of the test"),
         ("garbage", "answered 200, but the answer is no scorer's: Invalid JSON"),
         ("deep", "answered 200, but the answer is no scorer's: Invalid JSON"),
-        ("nan", "answered 200, but the answer is no scorer's: scores.3.score: Input should be a finite number"),
-        ("over", "scores.3.score: Input should be less than or equal to 100"),
+        ("nan", "answered 200, but the answer is no scorer's: scores.3.score: must be a finite number"),
+        ("over", "scores.3.score: must be less than or equal to 100"),
         ("count", "answered 200, but the answer has 3 scores for 4 clips"),
-        ("level", "scores.3.level: Value error, is not one of bad"),
+        ("level", "scores.3.level: is not one of bad"),
         ("redirect", "answered 307, a redirect, which is not followed"),
     ],
 )
