@@ -55,6 +55,18 @@ class _Command(TyperCommand):
         _check_paths(self, ctx, args)
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words of the usage line. An argument has the name that the reference page and errors have; typer's is `{out}`."""
+        arguments = [parameter for parameter in self.get_params(ctx) if parameter.param_type_name == "argument"]
+        pieces = super().collect_usage_pieces(ctx)
+        return pieces[: len(pieces) - len(arguments)] + [_in_usage(argument) for argument in arguments]
+
+
+def _in_usage(argument: Any) -> str:
+    name = name_of(argument)
+    name += "..." if argument.nargs != 1 and not name.endswith("...") else ""
+    return name if argument.required else f"[{name}]"
+
 
 class _Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -34,21 +34,24 @@ def promote(
     as_json: JsonFlag = False,
 ) -> None:
     """Let a model serve, if the gate holds: about as good on the reference, better on the newly rated."""
-    from rich.console import Console
-
-    from scorer.load import load_engine
-    from scorer.runtime.export import export_graph
-    from streams.models.publish import publish
     from training.adapter.replay import FROZEN
-    from training.evaluation.gate import gate_of, judge, recipe_seed, table
+    from training.run import check_there
 
     settings = load_settings()
     if scale is not None and rated is None:
         raise SettingsError("--scale", "belongs to --rated: what people rated on the rating page are points")
     check_scale(scale)
+    check_there(model, reference, rated, gate)
     judged = rated or model / FROZEN
     if not judged.exists():
         raise ValueError(f"{judged}: there is no such file; name the rated clips that {model} was tuned on by --rated")
+    from rich.console import Console
+
+    from scorer.load import load_engine
+    from scorer.runtime.export import export_graph
+    from streams.models.publish import publish
+    from training.evaluation.gate import gate_of, judge, recipe_seed, table
+
     registry = parts.registry(settings)
     export_graph(model)
     # Whole, because a folder `nano` here is not the model that ships by this name.

@@ -72,6 +72,19 @@ def test_help_says_what_the_command_does_and_shows_its_examples(name: str) -> No
         assert "".join(example.split()) in shown
 
 
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        ("synth", "[OPTIONS] OUT SOURCES..."),
+        ("score", "[OPTIONS] FILE|FOLDER|URL..."),
+        ("queue rm", "[OPTIONS] [EXAMPLES...]"),
+        ("queue", "[OPTIONS] COMMAND [ARGS]..."),
+    ],
+)
+def test_the_usage_line_names_arguments_as_the_reference_page_does(words: str, usage: str) -> None:
+    assert f" {words} {usage} " in output(*words.split(), "--help")
+
+
 def test_version() -> None:
     assert output("--version") == f"fvq {version('fvq-monitor')}\n"
 

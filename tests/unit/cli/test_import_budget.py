@@ -49,6 +49,7 @@ BUDGETS: dict[str, tuple[list[str], set[str], float]] = {
     "models ls": (["models", "ls"], REGISTRY, 6),
     "models show": (["models", "show", "nano"], REGISTRY, 6),
     "models rollback": (["models", "rollback", "nano"], REGISTRY - {"streams.events"}, 6),
+    "promote what is not there": (["promote", "nothing", "--reference", "nothing"], MODEL - {"scipy"} | SERVERS, 8),
     "queue ls": (["queue", "ls"], TOPICS, 8),
     "queue show": (["queue", "show", "0"], TOPICS, 8),
     "queue export": (["queue", "export", "out"], TOPICS, 8),
