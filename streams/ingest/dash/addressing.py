@@ -30,6 +30,9 @@ else bounds."""
 _KINDS = ("SegmentTemplate", "SegmentList", "SegmentBase")
 
 
+IN_PARTS = "its segments are in parts with addresses of their own ($SubNumber$, S@k), which are not announced"
+
+
 class UnreadableError(ValueError):
     """A part of a manifest cannot be read. Its text is the part's name."""
 
@@ -151,6 +154,8 @@ class AddressingReader:
         media = merged.get("media")
         if media is None:
             raise UnreadableError("SegmentTemplate@media")
+        if "$SubNumber" in media:
+            raise UnusableError(IN_PARTS)
         number, last = merged.whole("startNumber", 1), merged.get("endNumber")
         try:
             filled(media, {**known, "Number": number, "Time": 0})
@@ -232,6 +237,8 @@ class AddressingReader:
                 duration = _lasting(whole_of(element.get("d", "")), timescale, SHORTEST_SEGMENT)
                 if most is None:
                     number = whole_of(element.get("n", str(number)))
+                if whole_of(element.get("k", "1")) > 1:
+                    raise UnusableError(IN_PARTS)
                 count = _count(element, elements[index + 1 : index + 2], begin, duration, timescale)
             except (ValueError, OverflowError):
                 self._dropped["S"] += 1

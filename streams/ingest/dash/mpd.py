@@ -174,6 +174,13 @@ class _Reader:
                     self.whys[f"its {part} cannot be read"] += 1
                     self.dropped[part] += 1
 
+    def _check_essential(self, adaptation: Element, element: Element) -> None:
+        """Raise `UnusableError` where the segments' addresses need parameters that the templates do not have."""
+        for holder in (adaptation, element):
+            for scheme in self._values(holder, "EssentialProperty", "schemeIdUri"):
+                if scheme.startswith("urn:mpeg:dash:urlparam:"):
+                    raise UnusableError(f"its addresses need parameters (EssentialProperty {scheme[:40]}), which are not made")
+
     def _representation(
         self, levels: tuple[Element, Element, Element], bases: tuple[Base, ...], has_end: bool, locked: bool, dynamic: bool
     ) -> Representation:
@@ -181,6 +188,7 @@ class _Reader:
         name, looks = element.get("id", ""), self._looks(adaptation, element)
         if len(name) > LONGEST_ID:
             raise UnreadableError("Representation@id")
+        self._check_essential(adaptation, element)
         bases = self.addressing.bases(bases, element)
         known: dict[str, str | int] = {"RepresentationID": name, "Bandwidth": looks.bandwidth}
         addressing = self.addressing.read(levels, bases, known, dynamic)
