@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 DEFAULT_PORT = 8090
+ALL_ALIKE = "ALL VOTES ALIKE"
 
 app = typer.Typer(help="The page where people rate the clips of the training queue.")
 
@@ -80,7 +81,9 @@ def rate_ls(as_json: JsonFlag = False) -> None:
     from streams.rating.store import RatingStore
 
     store = RatingStore(load_settings().data_dir)
-    reports = {report.rater: asdict(report) for report in judge(store.ratings(), ())[1]}
+    judged = judge(store.ratings(), ())[1]
+    reports = {report.rater: asdict(report) for report in judged}
+    alike = {report.rater for report in judged if report.all_alike}
     rows = [
         {"name": rater.name, "active": rater.active, "created": rater.created, "ratings": count, "votes": reports.get(rater.name)}
         for rater, count in store.raters()
@@ -91,8 +94,8 @@ def rate_ls(as_json: JsonFlag = False) -> None:
     if not rows:
         print("no raters yet; add one: fvq rate add NAME", file=sys.stderr)
     for row in rows:
-        removed = "" if row["active"] else "  (removed)"
-        print(f"{printable(str(row['name']))}  {counted(int(str(row['ratings'])), 'rating')}  since {row['created']}{removed}")
+        remarks = ("" if row["active"] else "  (removed)") + (f"  {ALL_ALIKE}" if row["name"] in alike else "")
+        print(f"{printable(str(row['name']))}  {counted(int(str(row['ratings'])), 'rating')}  since {row['created']}{remarks}")
 
 
 @app.command("rm")
@@ -197,6 +200,7 @@ def _print_export(exported: Exported) -> None:
     for rater in exported.raters:
         own = "" if rater.self_difference is None else f", repeats differ by {rater.self_difference:.1f}"
         verdict = f"LEFT OUT: {rater.above} votes far above and {rater.below} far below the others'" if rater.rejected else "kept"
+        own += f", {ALL_ALIKE}" if rater.all_alike else ""
         print(f"{printable(rater.rater)}: {counted(rater.clips, 'clip')}, {rater.bias:+.1f} against the mean{own}; {verdict}")
     for example_id, reason in exported.left_out:
         print(f"left out {printable(example_id[:12])}: {printable(reason)}")

@@ -19,6 +19,9 @@ from streams.rating.values import Rating
 LEVEL_POINTS = (10.0, 30.0, 50.0, 70.0, 90.0)
 """Points of bad, poor, fair, good and excellent: the middle of each level's 20 points on the scale 0-100."""
 
+FEWEST_ALIKE = 10
+"""So many clips that all got the same vote were hardly looked at."""
+
 FAR_SHARE = 0.05
 ONE_SIDED = 0.3
 """A rater is left out who has more than 5 % of the votes far off, and |above - below| / (above + below) < 0.3 (BT.500-15)."""
@@ -52,7 +55,7 @@ class RaterReport:
     clips: number of rated clips. above, below: numbers of votes far above and far below those of the others. rejected:
     whether the screening leaves this rater out. bias: mean difference between this rater's votes and the clips' means, points.
     repeats: number of clips that were rated twice. self_difference: mean absolute difference between the two votes, points;
-    None without repeats.
+    None without repeats. all_alike: whether all votes are the same, of `FEWEST_ALIKE` clips or more.
     """
 
     rater: str
@@ -63,6 +66,7 @@ class RaterReport:
     bias: float
     repeats: int
     self_difference: float | None
+    all_alike: bool
 
 
 def votes_of(ratings: Iterable[Rating]) -> dict[str, dict[Key, float]]:
@@ -125,7 +129,8 @@ def judge(ratings: list[Rating], keys: Iterable[Key]) -> tuple[dict[Key, Opinion
         bias = float(np.mean([points - means[key].mos for key, points in clips.items()]))
         pairs = _repeats(ratings, rater)
         self_difference = float(np.mean([abs(first - second) for first, second in pairs])) if pairs else None
-        reports.append(RaterReport(rater, len(clips), above, below, rejected, bias, len(pairs), self_difference))
+        all_alike = len(clips) >= FEWEST_ALIKE and len(set(clips.values())) == 1
+        reports.append(RaterReport(rater, len(clips), above, below, rejected, bias, len(pairs), self_difference, all_alike))
     return opinions_kept, reports
 
 

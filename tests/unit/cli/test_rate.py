@@ -13,6 +13,7 @@ from streams.errors import BrokerError, SettingsError
 from streams.privacy.exports import exports
 from streams.queue.topic import QueuePlace
 from streams.rating.store import RatingStore
+from streams.rating.values import Rating
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,21 @@ def test_a_link_names_a_host_that_raters_can_open(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("FVQ_RATE_HOST", host)
     added = CliRunner().invoke(app, ["rate", "add", "ada", "--port", "8091"])
     assert f"link   http://{shown}:8091/#token=" in added.stdout
+
+
+def test_a_rater_whose_votes_are_all_alike_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    for name in ("ada", "same"):
+        assert CliRunner().invoke(app, ["rate", "add", name]).exit_code == 0
+    votes = [
+        Rating(name, ("s", str(clip)), 1, 90.0 if (name, clip) == ("ada", 0) else 50.0, "acr", 1.0, "")
+        for name in ("ada", "same")
+        for clip in range(10)
+    ]
+    monkeypatch.setattr(RatingStore, "ratings", lambda _: votes)
+    ada, same = CliRunner().invoke(app, ["rate", "ls"]).output.splitlines()
+    assert "ALIKE" not in ada
+    assert same.endswith("  ALL VOTES ALIKE")
 
 
 def test_a_link_needs_the_port_of_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,13 @@ def test_a_rejected_rater_does_not_count_and_is_reported() -> None:
     assert [report.rater for report in reports if report.rejected] == ["dice"]
 
 
+def test_a_rater_who_gives_all_of_many_clips_one_vote_is_reported() -> None:
+    ratings = [rating("same", str(clip), 50, number) for clip in range(10) for number in (1, 2)]
+    ratings += [rating("few", str(clip), 50) for clip in range(9)]
+    ratings += [rating("honest", str(clip), 70 if clip == 3 else 50) for clip in range(10)]
+    assert [report.rater for report in judge(ratings, ())[1] if report.all_alike] == ["same"]
+
+
 def test_a_rating_and_its_repeat_are_averaged() -> None:
     ratings = [rating("ada", "a", 30), rating("grace", "a", 90), rating("ada", "a", 50, 2), rating("ada", "b", 10)]
     assert votes_of(ratings)["ada"] == {("s", "a"): 40.0, ("s", "b"): 10.0}
