@@ -13,13 +13,19 @@ from email.utils import parsedate_to_datetime
 
 
 def connect(connection: http.client.HTTPConnection, seconds: float) -> None:
-    """Connect within so many seconds, which the addresses of the server's name share, a second at least for each. `http.client`
-    gives all to each: one that is dead would leave no time for the next. Raises OSError.
+    """Connect within so many seconds, or a second for each address of the server's name, where that is more: they share the time.
+    `http.client` gives all of it to each, so one that is dead would leave none for the next. Raises OSError.
     """
     addresses = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
-    connection.timeout = min(seconds, max(1.0, seconds / len(addresses)))
+    share = min(seconds, max(1.0, seconds / len(addresses)))
+
+    def create(address: tuple[str, int], _timeout: float, source: tuple[str, int] | None) -> socket.socket:
+        sock = socket.create_connection(address, share, source)
+        sock.settimeout(seconds)  # TLS is spoken with one address only
+        return sock
+
+    connection._create_connection = create  # type: ignore[attr-defined]
     connection.connect()
-    connection.sock.settimeout(seconds)
 
 
 @contextmanager

@@ -5,8 +5,8 @@
     ROOT/NAME/current.json                  the versions that were current, oldest first; the last is current now
 
 A version without a manifest does not exist: what a killed upload left is overwritten or removed by the next upload.
-`current.json` is replaced as a whole, so that a reader sees the old one or the new one. In a folder, one process at a time
-replaces it; an object store has no locks.
+`current.json` is replaced as a whole, so that a reader sees the old one or the new one. In a folder, one process
+of the machine at a time replaces it; object stores have no locks.
 """
 
 from __future__ import annotations

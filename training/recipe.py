@@ -32,7 +32,7 @@ WARM_UP = 0.1
 
 
 Count = Annotated[int, Field(ge=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]  # torch takes no larger one
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # a signed number of 64 bits
 Positive = Annotated[int, Field(ge=1)]
 Number = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -186,7 +186,7 @@ class Courier:
             del self._open_there[next(iter(self._open_there))]
 
     def _repeat(self) -> None:
-        """Tell the receiver of firing alerts again; none of those that it still has to be told of at all."""
+        """Tell the receiver of firing alerts again; but for an Alertmanager none that it still has to be told of at all."""
         self._repeats.tell({message.alert.alert_id for message in self._waiting if message.alert is not None})
 
     def _accepted(self) -> list[QualityAlert]:

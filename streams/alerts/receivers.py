@@ -21,9 +21,9 @@ REPEAT_SECONDS = 60.0
 """How often a firing alert is sent to Alertmanager, which forgets alerts that are not sent again, and all alerts at a restart."""
 
 TURN_SECONDS = 5.0
-"""A receiver gets repetitions for so long before the next poll; all but an Alertmanager none while a new alert waits. A slow one
-would take minutes for thousands of them, after which Kafka gives the partitions to another member. For so long, too, an
-Alertmanager is asked for silences."""
+"""Longest time for repetitions before the next poll, and for asking an Alertmanager for silences. While a new alert waits, only
+an Alertmanager gets repetitions. Thousands of them at a slow receiver would take minutes, and Kafka would give the partitions
+to another member."""
 
 EXPIRE_SECONDS = 5 * REPEAT_SECONDS
 """Alertmanager takes an alert that was not sent again for this long as resolved."""

@@ -48,10 +48,9 @@ class Repeats:
             log.warning("%s did not take the repetition of firing alerts: %s", self._receiver.name, error)
 
     def _post_due(self, now: float, waiting: Collection[str]) -> bool:
-        """Post the alerts that are due, as many as there is time for: the others stay due. now: monotonic seconds.
+        """Post the due alerts while there is time; returns whether all were posted. now: monotonic seconds.
 
-        Whether there was time for all. Alerts that wait are told first, except to an Alertmanager: it takes one that it is not
-        told of again for resolved.
+        Alerts that wait go first, but an Alertmanager gets the due ones meanwhile: it resolves an alert that is not sent again.
         """
         for alerts in self._batches(self._due(now, waiting)):
             if (waiting and self._receiver.type != "alertmanager") or time.monotonic() - now > TURN_SECONDS:

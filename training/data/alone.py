@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Make the folder, and hold it for this run. Raises ValueError where another run has it.
+    """Make the folder, and hold it for this run. Raises ValueError where another run of this machine has it.
 
     The folder itself is locked: the lock goes with the process, however that ends.
     """

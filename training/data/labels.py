@@ -67,15 +67,14 @@ def _number(row: Mapping[str, str], column: str) -> float:
 
 
 def people_of(rows: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The people that the rows of a labels file show: a scene's are named in `people`, those of others in `person`."""
-    return {name for row in rows for name in (row["people"].split() if row.get("people") else [row["person"]])}
+    """The people of a labels file's rows. Rows of scenes have `people`; their `person` is a cast, with `+` between its names."""
+    return {name for row in rows for name in (row["person"].split("+") if row.get("people") else [row["person"]])}
 
 
 def read_apart(data: Path, dev: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of two labels files, to train on and to judge by. Raises ValueError where one is wrong, or both show a person."""
     rows, judging = read_labels(data), read_labels(dev)
-    shown, judged = ({row.get("people") or row["person"] for row in of_file} for of_file in (rows, judging))
-    if both := sorted(shown & judged):
+    if both := sorted(people_of(rows) & people_of(judging)):
         named = ", ".join(both[:3]) + (", ..." if len(both) > 3 else "")
         raise ValueError(f"{dev}: {named} is in {data} too, and a model is judged by people that it was not trained on")
     return rows, judging

@@ -138,11 +138,9 @@ def _kept(folder: Path, rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jo
     digest, of_clips = _digest_of(rows, parts), folder / "clips.sha256"
     if of_clips.exists():
         if SamplerSpec.load(folder) != spec:
-            raise ValueError(
-                f"{folder}: its samples are of another sampler's specification; take another folder, or remove this one"
-            )
+            raise ValueError(f"{folder}: its samples are of another sampler's specification; {OTHER_FOLDER}")
         if of_clips.read_text() != digest:
-            raise ValueError(f"{folder}: its samples are of other clips; take another folder, or remove this one")
+            raise ValueError(f"{folder}: its samples are of other clips; {OTHER_FOLDER}")
     else:  # written once: other processes read what is complete, and a file that is written anew is empty for a moment
         spec.save(folder)
         write_whole(of_clips, (digest.encode(),))

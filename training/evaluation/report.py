@@ -7,6 +7,7 @@ The learned baselines are only in the table with `--train-data`, the labels file
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -96,7 +97,7 @@ def tables(report: dict[str, Any]) -> list[Table]:
     trust = Table(title="uncertainty and level", title_justify="left", show_header=False)
     for name, value in report["calibration"].items():
         is_share = name in ("level_accuracy", "uncertainty_vs_error")
-        trust.add_row(name, shown(value) if is_share else f"{shown(value, 1)} points")
+        trust.add_row(name, shown(value) if is_share or math.isnan(value) else f"{shown(value, 1)} points")
     return [
         table_of(title, ["method"], FIGURES, methods),
         table_of(f"{report['model']} by kind", ["kind", "label"], ["segments", "srcc", "steps in order"], kinds),

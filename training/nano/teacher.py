@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -95,7 +94,7 @@ def teach(lesson: Lesson, rows: Sequence[Row], dev_rows: Sequence[Row], recipe: 
         "weight": recipe.teacher_weight,
         "clips": len(scored),
         "unlabelled": len(kept) - len(rows),
-        "srcc_with_labels": srcc(*np.array(scored).T) if scored else 0.0,
+        "srcc_with_labels": srcc([score for score, _ in scored], [mos for _, mos in scored]),
     }
     # Samples are kept for a list of rows: without unlabelled clips it is that of a run without a teacher.
     more = "".join(str(taught[place]["path"]) for place in kept if place >= len(rows))

@@ -60,6 +60,7 @@ class AddressingReader:
         self.redundant = False
         self._left, self._addressed = MOST_ENTRIES, 0
         self._timelines: dict[tuple[int, int, int, int | None], tuple[Run, ...]] = {}
+        self._in_parts: set[tuple[int, int, int, int | None]] = set()
         self._lists: dict[tuple[int, str], tuple[ListedSegment, ...]] = {}
 
     def bases(self, above: tuple[Base, ...], element: Element) -> tuple[Base, ...]:
@@ -222,10 +223,16 @@ class AddressingReader:
         share it.
         """
         key = id(timeline), found.timescale, number, most
+        if key in self._in_parts:
+            raise UnusableError(IN_PARTS)
         if key not in self._timelines:
             elements = list(self._children(timeline, "S"))
             self._spend(len(elements))
-            self._timelines[key] = self._runs(elements, found.timescale, number, most)
+            try:
+                self._timelines[key] = self._runs(elements, found.timescale, number, most)
+            except UnusableError:
+                self._in_parts.add(key)
+                raise
         return self._timelines[key]
 
     def _runs(self, elements: Sequence[Element], timescale: int, number: int, most: int | None) -> tuple[Run, ...]:

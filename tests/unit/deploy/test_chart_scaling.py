@@ -64,7 +64,10 @@ def test_only_series_of_this_release_count() -> None:
         pods = [f'pod=~"fvq-fvq-monitor-{component}-.+"']
         if "fvq_ingest" in expression:
             # Not the pods of the other one, whose name begins in the same way.
-            pods = [f'pod=~"fvq-fvq-monitor-{name}-[^-]+-[^-]+"' for name in ("ingest", "ingest-dash")]
+            pods = [
+                'pod=~"fvq-fvq-monitor-ingest-.+",pod!~"fvq-fvq-monitor-ingest-dash-.+"',
+                'pod=~"fvq-fvq-monitor-ingest-dash-.+"',
+            ]
         named = [any(pod in series for pod in pods) and 'namespace="video"' in series for series in selected]
         assert all(named), expression
 

@@ -256,6 +256,9 @@ def test_a_release_may_have_any_name_that_helm_takes(name: str) -> None:
     assert not [problem for manifest in manifests for problem in problems_of(manifest)]
     assert {manifest["metadata"]["labels"]["app.kubernetes.io/instance"] for manifest in manifests} == {name}
     assert not [manifest["metadata"]["name"] for manifest in manifests if "." in manifest["metadata"]["name"]]
+    services = [manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "Service"]
+    assert services
+    assert all(re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", service) for service in services), services
 
 
 def test_names_that_look_like_numbers_stay_names() -> None:

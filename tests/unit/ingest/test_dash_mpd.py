@@ -318,6 +318,12 @@ def test_what_thousands_share_is_read_once_and_what_each_repeats_is_bounded(monk
         read(period(listed, *sets))
 
 
+def test_a_timeline_in_parts_that_many_share_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_ENTRIES", 5)
+    parted = video(timeline("d=2000", "d=2000", "d=2000 k=2"), *[f'id="{number}" height="9"' for number in range(4)])
+    assert [found.name for found in representations(read(period(parted, video())))] == ["v"]
+
+
 def test_a_million_segments_of_one_s_take_no_time_and_no_memory() -> None:
     found = addressing(video(timeline(f"t=0 d=2000 r={10**18}")))
     assert found.runs == (Run(0, 2000, 1, 10**18 + 1),)

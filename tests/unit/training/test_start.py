@@ -20,7 +20,7 @@ from tests.support.doubles import make_clip
 from tests.support.processes import ROOT
 from tests.unit.training.test_teacher import labels, made_up
 from training.data import samples as sampling
-from training.data.labels import fingerprint, read_labels
+from training.data.labels import fingerprint, people_of, read_apart, read_labels
 from training.data.samples import Samples
 from training.evaluation.agreement import Floats
 from training.nano import train as training
@@ -241,6 +241,15 @@ def test_a_model_is_not_judged_by_people_that_it_was_trained_on(older: Start, tm
     with pytest.raises(ValueError, match=r"dev/labels.csv: bob is in .*train/labels.csv too"):
         train(SMALL, data, dev, tmp_path / "model", start=older)
     assert not (tmp_path / "model/work/train").exists()
+
+
+def test_a_person_of_a_cast_is_found_in_another_one(tmp_path: Path) -> None:
+    for name, casts in (("train", ["Ann B+bob", "bob"]), ("dev", ["Ann B+carl"])):
+        rows = [f"{place}.mkv,{cast},{cast},{cast.split('+')[0]},x264,1,50" for place, cast in enumerate(casts)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["path,content,person,people,kind,step,mos", *rows]))
+    with pytest.raises(ValueError, match=r"dev\.csv: Ann B is in .*train\.csv too"):
+        read_apart(tmp_path / "train.csv", tmp_path / "dev.csv")
+    assert people_of(read_labels(tmp_path / "train.csv")) == {"Ann B", "bob"}
 
 
 def test_one_person_is_too_few_for_a_new_model_before_clips_are_sampled(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ Garbage = Callable[[Picture, Picture], Picture]
 
 
 def missing_slices(step: int, source: Path, target: Path, seed: str) -> None:
-    """A band of the picture, mostly down to its lower edge, is flat for a part of the time: its slices were not decoded."""
+    """A band, mostly the lowest, is flat or shows only what changes, for a part of the time: its slices were not decoded."""
     area, time_share = ((0.1, 0.3), (0.2, 0.5), (0.35, 0.7), (0.55, 0.9), (0.9, 1.0))[step]
     rng = random.Random(f"missing-slices/{seed}")  # noqa: S311 - reproducible data, not secrets
     garbage, is_below, place, begin = _garbage(rng), rng.random() < 0.7, rng.random(), rng.random()
@@ -60,6 +60,7 @@ def wrong_blocks(step: int, source: Path, target: Path, seed: str) -> None:
     turn = max(1, round(float(shape.rate) / rng.uniform(2, 5)))
     turns = [_runs(rng, high * wide) for _ in range(-(-shape.count // turn))]
     shifts = rng.integers(-6, 7, (len(turns), high * wide, 2)) * BLOCK
+    shifts[~shifts.any(axis=-1)] = BLOCK, 0
     fills = rng.integers(0, 4, (len(turns), high * wide))
 
     def change(picture: Picture, time: float) -> Picture:
@@ -74,14 +75,16 @@ def wrong_blocks(step: int, source: Path, target: Path, seed: str) -> None:
             elif fill == 1:
                 part[:] = GREY
             else:
-                part[:] = np.roll(picture, (-down, -right), axis=(0, 1))[y : y + BLOCK, x : x + BLOCK]
+                rows = (y + down + np.arange(part.shape[0])) % shape.height
+                columns = (x + right + np.arange(part.shape[1])) % shape.width
+                part[:] = picture[rows[:, None], columns]
         return spoiled
 
     rewrite(source, target, change)
 
 
 def spoiled_pictures(step: int, source: Path, target: Path, seed: str) -> None:
-    """Whole pictures are flat or torn to blocks, in two bursts: the decoder has lost a keyframe."""
+    """Whole pictures are flat, or show only what has changed, in two bursts: the decoder has lost a keyframe."""
     share = (0.06, 0.13, 0.25, 0.42, 0.66)[step]
     rng = random.Random(f"spoiled-pictures/{seed}")  # noqa: S311
     garbage = _garbage(rng)

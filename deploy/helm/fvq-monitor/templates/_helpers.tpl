@@ -1,12 +1,10 @@
-{{/* The release's name, as the first part of all objects' names: at most 40 characters, so that suffixes fit into 63, and without the
-     dots that a release may have in its name and a Service may not. */}}
+{{/* The release's name, as the first part of all objects' names: at most 40 characters, so that suffixes fit into 63, without the
+     dots that a release may have in its name and a Service may not, and beginning with a letter, as a Service's name must. */}}
 {{- define "fvq.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | replace "." "-" | trunc 40 | trimSuffix "-" -}}
-{{- end -}}
+{{- $own := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- $full := .Values.fullnameOverride | default $own | replace "." "-" -}}
+{{- ternary $full (printf "fvq-%s" $full) (regexMatch "^[a-z]" $full) | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* Labels by which pods are selected: they never change. */}}
