@@ -71,20 +71,25 @@ def is_used(folder: Path, prefix: str = "") -> bool:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """No other process that asks for this has the folder meanwhile, unless its file system has no locks. Raises `OSError`."""
-    opened = _lock(folder)
+def locked(folder: Path, wait: bool = True) -> Iterator[None]:
+    """No other process that asks for this has the folder meanwhile, unless its file system has no locks. Raises `OSError`,
+    `BlockingIOError` where another one has it and `wait` is False.
+    """
+    opened = _lock(folder, wait)
     try:
         yield
     finally:
         _unlock(opened)
 
 
-def _lock(folder: Path) -> int | None:
+def _lock(folder: Path, wait: bool = True) -> int | None:
     """The open folder, locked; None where its file system has no locks."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+        fcntl.flock(opened, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(opened)
+        raise
     except OSError as error:
         log.debug("%s cannot be locked: %s", folder, error)
         os.close(opened)

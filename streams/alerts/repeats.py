@@ -28,6 +28,7 @@ class Repeats:
         self, receiver: Receiver, poster: Poster, firing: Callable[[], list[QualityAlert]], acknowledgements: Acknowledgements
     ) -> None:
         self._receiver, self._poster, self._firing, self._acknowledgements = receiver, poster, firing, acknowledgements
+        self._to_alertmanager = receiver.type == "alertmanager"
         self._told: dict[str, float] = {}
         self._next = 0.0
 
@@ -36,12 +37,12 @@ class Repeats:
 
         waiting: ids of the alerts, firing or over, that the receiver still has to be told of at all: they go first.
         """
-        now, to_alertmanager = time.monotonic(), self._receiver.type == "alertmanager"
-        if now < self._next or not (self._receiver.repeat or to_alertmanager):
+        now = time.monotonic()
+        if now < self._next or not (self._receiver.repeat or self._to_alertmanager):
             return
         self._next = now + DUE_SECONDS
         try:
-            if self._post_due(now, waiting) and to_alertmanager:
+            if self._post_due(now, waiting) and self._to_alertmanager:
                 self._next = time.monotonic() + REPEAT_SECONDS
         except UnavailableError as error:
             self._next = now + REPEAT_SECONDS
@@ -53,7 +54,7 @@ class Repeats:
         Alerts that wait go first, but an Alertmanager gets the due ones meanwhile: it resolves an alert that is not sent again.
         """
         for alerts in self._batches(self._due(now, waiting)):
-            if (waiting and self._receiver.type != "alertmanager") or time.monotonic() - now > TURN_SECONDS:
+            if (waiting and not self._to_alertmanager) or time.monotonic() - now > TURN_SECONDS:
                 return False
             self._post(alerts)
             # Not before: where the receiver is away, the others must stay due.
@@ -73,7 +74,7 @@ class Repeats:
         one, from now. One that is acknowledged until some time is due at that time.
         """
         firing = self._firing()
-        if self._receiver.type == "alertmanager":
+        if self._to_alertmanager:
             self._told = {alert.alert_id: self._told.get(alert.alert_id, -math.inf) for alert in firing}
             telling, seconds = firing, REPEAT_SECONDS
         else:

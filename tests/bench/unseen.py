@@ -12,7 +12,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,36 +242,32 @@ STEPS = 5
 
 
 def make(name: str, step: int, reference: Path, clip: Path) -> None:
-    """Write the clip of that kind and step."""
+    """Write the clip of that kind and step; one that is being made when this is killed is made again."""
+    part = clip.with_suffix(".part.mkv")
     if name in CHANGES:
         amounts, change = CHANGES[name]
-        rewrite(reference, clip, lambda picture, time: change(picture, amounts[step], time))
-        return
-    ending, steps = CODECS[name]
-    coded = clip.with_suffix(f".coded.{ending}")
-    run_ffmpeg("-i", reference, *steps[step], coded)
-    show(coded, shape_of(reference), clip)
-    coded.unlink()
+        rewrite(reference, part, lambda picture, time: change(picture, amounts[step], time))
+    else:
+        ending, steps = CODECS[name]
+        coded = clip.with_suffix(f".coded.{ending}")
+        run_ffmpeg("-i", reference, *steps[step], coded)
+        show(coded, shape_of(reference), part)
+        coded.unlink()
+    part.rename(clip)
 
 
 def clips_of(folder: Path, source: Path, names: list[str]) -> Iterator[dict[str, Any]]:
     """A row for each clip of a person, the undamaged one first; what is not there is made."""
     reference = folder / f"{source.stem}.reference.mkv"
-    made_whole(reference, lambda part: make_reference(source, part, SECONDS, 0, source.stem))
+    if not reference.exists():
+        make_reference(source, reference, SECONDS, 0, source.stem)
     yield {"path": reference, "person": source.stem, "kind": UNDAMAGED, "step": 0}
     for name in names:
         for step in range(STEPS):
             clip = folder / f"{source.stem}.{name.replace(' ', '-')}-{step}.mkv"
-            made_whole(clip, partial(make, name, step, reference))
+            if not clip.exists():
+                make(name, step, reference, clip)
             yield {"path": clip, "person": source.stem, "kind": name, "step": step}
-
-
-def made_whole(clip: Path, making: Callable[[Path], None]) -> None:
-    """Make a clip that is not there; one that is being made when this is killed is made again."""
-    if not clip.exists():
-        part = clip.with_suffix(".part.mkv")
-        making(part)
-        part.rename(clip)
 
 
 def line(name: str, ladders: NDArray[np.float64]) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import logging
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-log = logging.getLogger(__name__)
+from scorer.own_folder import locked
 
 
 @contextmanager
@@ -19,14 +16,9 @@ def alone(folder: Path) -> Iterator[None]:
     The folder itself is locked: the lock goes with the process, however that ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(locked(folder, wait=False))
         except BlockingIOError:
             raise ValueError(f"{folder}: another run writes into it; wait for its end, or take another folder") from None
-        except OSError as error:
-            log.debug("%s cannot be locked: %s", folder, error)
         yield
-    finally:
-        os.close(opened)

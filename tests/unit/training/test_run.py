@@ -47,6 +47,6 @@ def test_a_folder_can_be_used_again_also_where_locks_are_not_known(tmp_path: Pat
     def fail(*_: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("training.data.alone.fcntl.flock", fail)
+    monkeypatch.setattr("scorer.own_folder.fcntl.flock", fail)
     with alone(tmp_path / "new"), alone(tmp_path / "new"):
         assert list(tmp_path.iterdir()) == [tmp_path / "new"]

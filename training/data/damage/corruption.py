@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data.damage.ladder import STEPS, Ladder
-from training.data.damage.pictures import Picture, Shape, rewrite, shape_of
+from training.data.damage.pictures import Change, Picture, Shape, rewrite, shape_of
 
 BLOCK = 16
 """Side of a macroblock, px."""
@@ -34,20 +34,8 @@ def missing_slices(step: int, source: Path, target: Path, seed: str) -> None:
     slices = max(1, round(area * shape.height / BLOCK))
     rows = min(slices * BLOCK, shape.height)
     top = shape.height - rows if is_below else int(place * (shape.height - rows) / BLOCK) * BLOCK
-    first, last = _span(begin, time_share, shape.count)
-    before: Picture | None = None
-
-    def change(picture: Picture, time: float) -> Picture:
-        nonlocal before
-        is_missing = first <= _number(time, shape) < last
-        before = picture if before is None or not is_missing else before
-        if not is_missing:
-            return picture
-        spoiled = picture.copy()
-        spoiled[top : top + rows] = garbage(picture, before)[top : top + rows]
-        return spoiled
-
-    rewrite(source, target, change)
+    span = _span(begin, time_share, shape.count)
+    rewrite(source, target, _spoiling(garbage, [span], slice(top, top + rows), shape))
 
 
 def wrong_blocks(step: int, source: Path, target: Path, seed: str) -> None:
@@ -90,18 +78,27 @@ def spoiled_pictures(step: int, source: Path, target: Path, seed: str) -> None:
     garbage = _garbage(rng)
     shape = shape_of(source)
     bursts = []
-    for half in range(2):
+    for begin in (0, shape.count // 2):
         first, last = _span(rng.random(), share, shape.count // 2)
-        bursts.append((first + half * (shape.count // 2), max(last, first + 1) + half * (shape.count // 2)))
+        bursts.append((begin + first, begin + max(last, first + 1)))
+    rewrite(source, target, _spoiling(garbage, bursts, slice(None), shape))
+
+
+def _spoiling(garbage: Garbage, spans: Sequence[tuple[int, int]], rows: slice, shape: Shape) -> Change:
+    """A change that shows garbage in some rows of the pictures that are in a span (first, behind the last)."""
     before: Picture | None = None
 
     def change(picture: Picture, time: float) -> Picture:
         nonlocal before
-        is_spoiled = any(first <= _number(time, shape) < last for first, last in bursts)
+        is_spoiled = any(first <= _number(time, shape) < last for first, last in spans)
         before = picture if before is None or not is_spoiled else before
-        return garbage(picture, before) if is_spoiled else picture
+        if not is_spoiled:
+            return picture
+        spoiled = picture.copy()
+        spoiled[rows] = garbage(picture[rows], before[rows])
+        return spoiled
 
-    rewrite(source, target, change)
+    return change
 
 
 def _garbage(rng: random.Random) -> Garbage:
