@@ -10,7 +10,7 @@ from streams.events.scores import SegmentScore
 from streams.events.segments import SegmentEvent
 from streams.events.training import ModelUpdate, StreamDeletion, TrainingExample
 
-_MODEL = {"name": "nano", "version": "d751092d898d"}
+_MODEL = {"name": "nano", "version": "a6c4719c529e"}
 
 _SEGMENT = {
     "stream_id": "studio-7",

@@ -69,7 +69,8 @@ def _how(metrics: dict[str, Any]) -> str:
     if (runs := recipe["runs"]) != 1:
         lines.append(f"The mean weights of {runs} such trainings, with seeds {recipe['seed']} to {recipe['seed'] + runs - 1}.")
     if "start" in metrics:
-        lines.append(f"Before that it was version {metrics['start']}; its card says what it was trained on.")
+        kept = f" {recipe['start_share']:.0%} of its weights stayed." if recipe["start_share"] else ""
+        lines.append(f"Before that it was version {metrics['start']}; its card says what it was trained on.{kept}")
     if "errors_of" in metrics:
         lines.append(f"The uncertainty learned the errors of version {metrics['errors_of']}.")
     if "steady" in metrics:

@@ -115,7 +115,8 @@ def test_training_goes_on_from_a_model(older: Start, tmp_path: Path, monkeypatch
     again = train(SMALL, data, dev, tmp_path / "again", start=older)
     assert metrics["version"] == again["version"]
     assert json.loads((tmp_path / "model/metrics.json").read_text())["start"] == "older"
-    assert "Before that it was version older" in (tmp_path / "model/README.md").read_text()
+    card = (tmp_path / "model/README.md").read_text()
+    assert "Before that it was version older; its card says what it was trained on. 50% of its weights stayed." in card
     trained = Start.load(tmp_path / "model")
     assert trained.spec == SPECIFICATIONS["steady"]
     moved = trained.network.state_dict()["projectors.statistics.layers.0.weight"]
