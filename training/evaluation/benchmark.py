@@ -31,7 +31,7 @@ from training.data.samples import ENCODE_BATCH, Samples, kept_samples
 from training.evaluation.agreement import cross_validated
 from training.evaluation.baselines import BRISQUE, SHARPNESS, measure_all, regression
 from training.evaluation.judged import FIGURES, Judged, Rows
-from training.evaluation.shown import shown, table_of
+from training.evaluation.shown import shown, shown_figure, table_of
 
 LEARNED = {"all statistics + SVR": list(range(len(NAMES))), "BRISQUE's statistics + SVR": BRISQUE}
 """Name -> which of `scorer.sampling.statistics.NAMES` a regression learns from."""
@@ -153,12 +153,8 @@ def _methods(report: dict[str, Any]) -> Table:
         cells = []
         for method in report["methods"].values():
             low, high = method["intervals"][figure]
-            value = _shown(figure, method["figures"][figure])
-            cells.append(value if math.isnan(low) else f"{value}\n{_shown(figure, low)} to {_shown(figure, high)}")
+            value = shown_figure(figure, method["figures"][figure])
+            cells.append(value if math.isnan(low) else f"{value}\n{shown_figure(figure, low)} to {shown_figure(figure, high)}")
         rows.append([figure, *cells])
     title = f"{report['clips']} clips of {report['people']} people, labels {report['data']}; 95 % intervals by person"
     return table_of(title, ["figure"], list(report["methods"]), rows)
-
-
-def _shown(figure: str, value: float) -> str:
-    return shown(value, 1 if figure.startswith(("reference", "drop", "double", "mae", "error")) else 3)

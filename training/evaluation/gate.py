@@ -26,6 +26,7 @@ from training.data.samples import in_batches, sample_all
 from training.data.splits import FEWEST
 from training.data.trained import not_trained_on
 from training.evaluation.agreement import agreement
+from training.evaluation.shown import shown_figure
 from training.recipe import GatePart, faults_of
 
 
@@ -146,14 +147,13 @@ def table(verdict: Verdict) -> Table:
     for column in ("clips", "figure", "current", "candidate", "limit", ""):
         table.add_column(column, justify="left" if column in ("clips", "figure", "") else "right")
     for check in verdict.checks:
-        digits = 1 if check.figure == "mae" else 3
         sign = "≥" if check.at_least else "≤"
         table.add_row(
             check.clips,
             check.figure,
-            f"{check.current:.{digits}f}",
-            f"{check.candidate:.{digits}f}",
-            f"{sign} {check.limit:.{digits}f}",
+            shown_figure(check.figure, check.current),
+            shown_figure(check.figure, check.candidate),
+            f"{sign} {shown_figure(check.figure, check.limit)}",
             "passed" if check.passed else "refused",
         )
     return table

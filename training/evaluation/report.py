@@ -24,7 +24,7 @@ from training.data.measures import is_made_here, is_measured, is_trusted, measur
 from training.data.samples import in_batches, sample_all
 from training.evaluation.agreement import FIGURES, calibration, intervals, summary
 from training.evaluation.baselines import baselines, learned_baselines, measure_all
-from training.evaluation.shown import shown, table_of
+from training.evaluation.shown import shown, shown_figure, table_of
 
 Row = Mapping[str, Any]
 
@@ -85,9 +85,9 @@ def tables(report: dict[str, Any]) -> list[Table]:
     title = f"{len(report['clips'])} segments, labels {report['data']}; 95 % intervals by content"
     methods = []
     for name, figures in report["methods"].items():
-        cells = [_shown(figure, figures[figure]) for figure in FIGURES]
+        cells = [shown_figure(figure, figures[figure]) for figure in FIGURES]
         if name == report["model"]:
-            ends = [[_shown(figure, end) for end in report["intervals"][figure]] for figure in FIGURES]
+            ends = [[shown_figure(figure, end) for end in report["intervals"][figure]] for figure in FIGURES]
             cells = [cell if low == "-" else f"{cell}\n{low} to {high}" for cell, (low, high) in zip(cells, ends, strict=True)]
         methods.append([name, *cells])
     kinds = [
@@ -103,10 +103,6 @@ def tables(report: dict[str, Any]) -> list[Table]:
         table_of(f"{report['model']} by kind", ["kind", "label"], ["segments", "srcc", "steps in order"], kinds),
         trust,
     ]
-
-
-def _shown(figure: str, value: float) -> str:
-    return shown(value, 1 if figure == "rmse" else 3)
 
 
 def _label_of(kind: str) -> str:

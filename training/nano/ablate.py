@@ -18,7 +18,7 @@ from rich.table import Table
 from scorer.model.configuration import STREAMS
 from training.data.labels import read_apart
 from training.data.samples import kept_samples, parts_of
-from training.evaluation.shown import shown, table_of
+from training.evaluation.shown import shown_figure, table_of
 from training.nano.train import evaluate_samples, fitted
 from training.recipe import NanoRecipe
 
@@ -70,8 +70,5 @@ def _of_people(people: list[str], share: float, seed: int) -> NDArray[np.int64]:
 
 def table(rows: dict[str, dict[str, float]]) -> Table:
     """The figures of `ablate` as a table to print."""
-    cells = [
-        [name, *(shown(figures[figure], 1 if figure in ("rmse", "mae") else 3) for figure in FIGURES)]
-        for name, figures in rows.items()
-    ]
+    cells = [[name, *(shown_figure(figure, figures[figure]) for figure in FIGURES)] for name, figures in rows.items()]
     return table_of("", ["model"], FIGURES, cells)
