@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -24,6 +23,7 @@ from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.spec import SamplerSpec
 from training.data.rated import RatedClip
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples
+from training.data.tensors import kept_tensors
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def frozen_streams(network: FVQRater, samples: Samples, work: Path, with_vision:
     # No two clips have the same statistics.
     about += [hashlib.sha256(samples.arrays["statistics"].tobytes()).hexdigest()]
     file = work / f"frozen-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]}.safetensors"
-    if not file.exists():
+
+    def encode() -> dict[str, Tensor]:
         network.eval()
         known = {name: torch.zeros(0) for name in network.config.streams if name not in wanted}
         parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
@@ -71,10 +72,9 @@ def frozen_streams(network: FVQRater, samples: Samples, work: Path, with_vision:
             encoded = network.encode(batch, known)
             for name in wanted:
                 parts[name].append(encoded[name].cpu())
-        part = file.with_suffix(".part")
-        save_file({name: torch.cat(values) for name, values in parts.items()}, part)
-        os.replace(part, file)
-    return load_file(file)
+        return {name: torch.cat(values) for name, values in parts.items()}
+
+    return kept_tensors(file, encode)
 
 
 def on_device(batch: ClipBatch, device: torch.device) -> ClipBatch:

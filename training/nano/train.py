@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from scorer.find import version_of
@@ -40,11 +40,11 @@ from scorer.spec import SamplerSpec
 from training.data.labels import fingerprint, people_of, read_apart
 from training.data.records import kept_record
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples, parts_of
+from training.data.tensors import kept_tensors
 from training.evaluation.agreement import Floats, calibration, cross_validated, summary, without_nan
 from training.nano.card import write_card
 from training.nano.draw import balanced_batches, drawn_streams, with_noise
 from training.nano.kept import Kept, kept_pictures
-from training.nano.resume import kept_weights
 from training.nano.start import Start, between, imagenet_encoder, mean_of, set_scale
 from training.nano.steady import Steady
 from training.nano.targets import Targets, loss_of
@@ -127,12 +127,13 @@ def train(
         network, blocks = start.network, recipe.frozen_blocks
         return {"kept": kept_pictures(network, samples, blocks), "steady": windows and windows.kept_by(network, blocks)}
 
-    def train_run(run: NanoRecipe) -> FVQRater:
+    def train_run(run: NanoRecipe) -> dict[str, Tensor]:
         curve, clips = work / f"curve-{run.seed}.csv", np.arange(len(samples))
-        return fitted(samples, rows, run, clips, errors=errors, curve_file=curve, start=start, **pictures())
+        network = fitted(samples, rows, run, clips, errors=errors, curve_file=curve, start=start, **pictures())
+        return {name: value.clone(memory_format=torch.contiguous_format) for name, value in network.state_dict().items()}
 
     weights = [
-        kept_weights(work / f"run-{about(run, rows, samples, *given)}.safetensors", partial(train_run, run))
+        kept_tensors(work / f"run-{about(run, rows, samples, *given)}.safetensors", partial(train_run, run))
         for run in recipe.single_runs
     ]
     statistics = samples.arrays["statistics"]
