@@ -10,11 +10,11 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from scorer.spec import Preview
+from scorer.spec import Preview, SampledClip
 from streams import metrics
 from streams.events import SegmentEvent, SegmentScore, may_be_stored
 from streams.pictures import PictureKind, StreamPicture
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 State = Literal["good", "bad", "black", "frozen"]
+SampleAgain = Callable[["FacesInPreviews"], Awaitable[SampledClip]]
 
 BLACK, FROZEN = 0.95, 0.95
 """Share of black pixels, of repeated frames, from which a segment is black or frozen: the default limits of the alerts."""
@@ -76,24 +77,46 @@ class Pictures:
     """The pictures of a worker's streams. send: takes each picture, and never waits and never raises."""
 
     def __init__(self, limits: PictureLimits, send: Callable[[StreamPicture], None]) -> None:
-        self.faces = limits.faces
+        self._faces = limits.faces
         self._plan = PicturePlan(limits.seconds)
         self._send = send
+        self._making: asyncio.Task[None] | None = None
 
     def wanted(self, event: SegmentEvent) -> FacesInPreviews | None:
         """Whether a segment that is about to be sampled gets a picture, and how faces are shown in it."""
-        return self.faces if self._plan.is_due(event, time.monotonic()) else None
+        return self._faces if self._plan.is_due(event, time.monotonic()) else None
 
-    def take(self, score: SegmentScore, preview: Preview | None) -> bool:
-        """Take in a scored segment in its turn, and send its picture if it has one; returns whether it needs one and has none."""
+    def take(self, score: SegmentScore, preview: Preview | None, again: SampleAgain) -> asyncio.Task[None] | None:
+        """Take in a scored segment in its turn, and send its picture.
+
+        Where the stream changed and there is none, make it, but only one at a time: when all streams change at once, the sampling
+        children have segments to sample. Returns the task that makes it. again: samples the segment once more, with a picture.
+        """
         changed = self._plan.has_changed(score)
-        if preview is None:
-            return changed
-        self.show(score, preview, "changed" if changed else "routine")
-        return False
+        if preview is not None:
+            self._show(score, preview, "changed" if changed else "routine")
+        elif changed and self._making is not None and not self._making.done():
+            metrics.PICTURES.labels("left-out").inc()
+        elif changed:
+            self._making = asyncio.create_task(self._make(score, again))
+            return self._making
+        return None
 
-    def show(self, score: SegmentScore, preview: Preview, kind: PictureKind) -> None:
-        """Send a segment's picture."""
+    def close(self) -> None:
+        """Give up the picture that is being made."""
+        if self._making is not None:
+            self._making.cancel()
+
+    async def _make(self, score: SegmentScore, again: SampleAgain) -> None:
+        try:
+            clip = await again(self._faces)
+            assert clip.preview is not None
+            self._show(score, clip.preview, "changed")
+        except Exception as error:
+            metrics.PICTURES.labels("failed").inc()
+            log.warning("no picture of a change: %s", error, extra={"segment_id": score.segment_id})
+
+    def _show(self, score: SegmentScore, preview: Preview, kind: PictureKind) -> None:
         assert score.score is not None
         self._send(
             StreamPicture(

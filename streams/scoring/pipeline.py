@@ -68,7 +68,6 @@ class SegmentPipeline:
         self._scoring_since: float | None = None
         self._cascade, self._tiers, self._pictures, self._batch_size = cascade, tiers, pictures, batch_size
         self._media = KeptMedia()
-        self._picture: asyncio.Task[None] | None = None
         # One thread: a model takes one batch at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
 
@@ -123,8 +122,8 @@ class SegmentPipeline:
         self._thread.shutdown(wait=False, cancel_futures=True)
         if self._cascade is not None:
             self._cascade.close()
-        if self._picture is not None:
-            self._picture.cancel()
+        if self._pictures is not None:
+            self._pictures.close()
         self._media.discard_all()
 
     def scoring_seconds(self) -> float:
@@ -146,7 +145,7 @@ class SegmentPipeline:
         if self._pictures is not None:
             for segment, answered in zip(waiting, answers, strict=True):
                 if isinstance(answered.answer, SegmentScore):
-                    self._show(segment, answered.answer)
+                    self._show(self._pictures, segment, answered.answer)
         return answers
 
     async def _with_glances(self, tiers: Tiers, segments: list[Result], scored: Iterator[Answered]) -> list[Answered]:
@@ -212,26 +211,11 @@ class SegmentPipeline:
     async def _sample_for_look(self, segment: Sampled, spec: SamplerSpec) -> SampledClip:
         return segment.clip if spec == segment.spec else await self.sample_again(segment, spec)
 
-    def _show(self, segment: Sampled, score: SegmentScore) -> None:
-        """Send a scored segment's picture. Where the stream changed and there is none, make it, but only one at a time: when
-        all streams change at once, the sampling children have segments to sample."""
-        assert self._pictures is not None
-        if not self._pictures.take(score, segment.clip.preview):
-            return
-        if self._picture is not None and not self._picture.done():
-            metrics.PICTURES.labels("left-out").inc()
-            return
-        self._picture = asyncio.create_task(self._show_change(segment, score, self._pictures))
-        self._media.hold_for(self._picture, segment.media)
-
-    async def _show_change(self, segment: Sampled, score: SegmentScore, pictures: Pictures) -> None:
-        try:
-            clip = await self._sample_media(segment.media, segment.event, segment.spec, pictures.faces)
-            assert clip.preview is not None
-            pictures.show(score, clip.preview, "changed")
-        except Exception as error:
-            metrics.PICTURES.labels("failed").inc()
-            log.warning("no picture of a change: %s", error, extra={"segment_id": score.segment_id})
+    def _show(self, pictures: Pictures, segment: Sampled, score: SegmentScore) -> None:
+        """Send a scored segment's picture. Its file is held while one is made from it."""
+        again = partial(self._sample_media, segment.media, segment.event, segment.spec)
+        if (making := pictures.take(score, segment.clip.preview, again)) is not None:
+            self._media.hold_for(making, segment.media)
 
     async def _scores_of(self, segments: Sequence[Sampled]) -> list[ClipScore | Exception]:
         """For each segment its score, or why it has none. Clips are sampled again where the scorer's specification changes."""

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.spec import Preview
+from scorer.sampling.preview import FacesInPreviews
+from scorer.spec import Preview, SampledClip
 from streams import metrics
 from streams.events import PICTURES_TOPIC, SegmentEvent, SegmentScore, Signals
 from streams.pictures import StreamPicture
@@ -98,8 +99,8 @@ async def run(media: Any, pictures: Pictures | None, lights: list[int], **event:
         for number, light in enumerate(lights):
             sampled = await pipeline.sample([message(str(light), segment=f"s/{number}", **event)])
             scores += [answered.answer for answered in await pipeline.score(sampled)]
-        if pipeline._picture is not None:
-            await pipeline._picture
+        if pictures is not None and pictures._making is not None:
+            await pictures._making
         return scores
     finally:
         pipeline.close()
@@ -152,13 +153,14 @@ async def test_a_change_whose_picture_cannot_be_made_has_its_score(tmp_path: Pat
 
 async def test_when_all_streams_change_at_once_few_are_sampled_again(tmp_path: Path) -> None:
     media, shown, before = Media(tmp_path), Shown(), outcomes()
-    pipeline = SegmentPipeline(media, media, BrightnessScorer(), pictures=Pictures(PictureLimits(3600.0), shown.append))  # type: ignore[arg-type]
+    pictures = Pictures(PictureLimits(3600.0), shown.append)
+    pipeline = SegmentPipeline(media, media, BrightnessScorer(), pictures=pictures)  # type: ignore[arg-type]
     for light in (200, 50):
         batch = [message(str(light), segment=f"{light}/{number}", stream_id=f"s{number}") for number in range(5)]
         answers = await pipeline.score(await pipeline.sample(batch))
         assert len(answers) == 5
-    assert pipeline._picture is not None
-    await pipeline._picture
+    assert pictures._making is not None
+    await pictures._making
     pipeline.close()
     assert [picture.kind for picture in shown] == ["routine"] * 5 + ["changed"]
     assert outcomes() - before == Counter({"left-out": 4})
@@ -184,10 +186,14 @@ class Producer:
         return acknowledgement
 
 
+async def no_sampler(_: FacesInPreviews) -> SampledClip:
+    raise AssertionError("the segment has a picture")
+
+
 def show_all(sender: PictureSender, count: int) -> None:
     pictures = Pictures(PictureLimits(10.0), sender.send)
     for number in range(count):
-        pictures.take(scored(50, segment_id=f"s/{number}"), PREVIEW)
+        pictures.take(scored(50, segment_id=f"s/{number}"), PREVIEW, no_sampler)
 
 
 async def test_a_picture_is_sent_with_its_stream_as_key() -> None:
