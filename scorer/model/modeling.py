@@ -156,7 +156,7 @@ class FVQRater(PreTrainedModel):
         if "faces" in wanted:
             streams["faces"] = self._faces(batch.faces)
         if "motion" in wanted:
-            video = self._normalise(batch.clip.flatten(0, 1), config.motion_normalisation).unflatten(0, batch.clip.shape[:2])
+            video = self.normalise(batch.clip.flatten(0, 1), config.motion_normalisation).unflatten(0, batch.clip.shape[:2])
             arguments = {self.motion_model.main_input_name: video, **MOTION_ARGUMENTS.get(config.motion_config.model_type, {})}
             streams["motion"] = self.motion_model(**arguments).last_hidden_state.mean(dim=1)[:, None, None]
         if "statistics" in wanted:
@@ -196,17 +196,17 @@ class FVQRater(PreTrainedModel):
 
     def _vision(self, images: Tensor, normalisation: str) -> Tensor:
         """(B, N, S, S, 3) uint8 -> (B, N, vision_tokens, width), through the vision encoder, all images of all clips at once."""
-        grid = _grid(self.vision_model(self._normalise(images.flatten(0, 1), normalisation)).last_hidden_state)
+        grid = _grid(self.vision_model(self.normalise(images.flatten(0, 1), normalisation)).last_hidden_state)
         return _pool(_shuffle(grid, self.config.vision_shuffle), self.config.vision_tokens).unflatten(0, images.shape[:2])
 
     def _faces(self, images: Tensor) -> Tensor:
         """(B, N, S, S, 3) uint8 -> (B, N, face_tokens, width); through the vision encoder where there is no face encoder."""
         if self.face_model is None:
             return self._vision(images, self.config.face_normalisation)
-        grid = _grid(self.face_model(self._normalise(images.flatten(0, 1), self.config.face_normalisation)).last_hidden_state)
+        grid = _grid(self.face_model(self.normalise(images.flatten(0, 1), self.config.face_normalisation)).last_hidden_state)
         return _pool(grid, self.config.face_tokens).unflatten(0, images.shape[:2])
 
-    def _normalise(self, images: Tensor, normalisation: str) -> Tensor:
+    def normalise(self, images: Tensor, normalisation: str) -> Tensor:
         """(B, S, S, 3) uint8 -> (B, 3, S, S) in the model's dtype."""
         mean, deviation = (torch.tensor(v, device=images.device)[:, None, None] for v in NORMALISATIONS[normalisation])
         # Bytes are moved, and whole planes get one product and one sum: on a CPU it is a tenth of the network's time otherwise.

@@ -95,7 +95,7 @@ def _tokens(network: FVQRater, images: Tensor, chosen: NDArray[Any], change: _Ch
         return tokens
     clips, places = torch.from_numpy(chosen).unbind(1)
     shown = change.of(images[clips, places], clips)
-    encoded = network.vision_model(network._normalise(shown, network.config.vision_normalisation)).last_hidden_state
+    encoded = network.vision_model(network.normalise(shown, network.config.vision_normalisation)).last_hidden_state
     return tokens.index_put((clips,), _noisy(encoded, noise)[:, None].expand(-1, images.shape[1], -1, -1))
 
 

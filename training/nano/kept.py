@@ -70,7 +70,7 @@ def kept_pictures(network: FVQRater, samples: Samples, blocks: int) -> Kept:
         for name in PICTURES:
             images = getattr(batch, name)
             shown = torch.stack([images, images.flip(3)][:views], dim=1)
-            flat = network._normalise(shown.flatten(0, 2), network.config.vision_normalisation)
+            flat = network.normalise(shown.flatten(0, 2), network.config.vision_normalisation)
             x, numbers = network.vision_model.begin(flat, blocks)
             for kept, said in ((pooled, numbers), (maps, (x[:, :0] if is_end else x).half())):
                 if name not in kept:

@@ -59,7 +59,7 @@ def test_frames_become_the_same_tokens_as_in_internvl(name: str, bases: dict[str
     internvl = InternVLForConditionalGeneration.from_pretrained(bases[name].model).eval()
     with torch.inference_mode():
         ours = network.projectors["frames"](network.encode(batch)["frames"])
-        images = network._normalise(batch.frames.flatten(0, 1), "imagenet")
+        images = network.normalise(batch.frames.flatten(0, 1), "imagenet")
         theirs = internvl.model.get_image_features(
             pixel_values=images, vision_feature_layer=-1, vision_feature_select_strategy="default", return_dict=True
         ).pooler_output
