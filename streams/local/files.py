@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from scorer.registry import Registry
 from scorer.sampling import SamplerPool
@@ -61,7 +61,6 @@ def score_files(
     fetch: FetchLimits | None = None,
     form: Form = "table",
     plot: Path | None = None,
-    out: TextIO = sys.stdout,
 ) -> int:
     """Score files, folders and addresses, and print a record of each video; returns the exit code.
 
@@ -80,7 +79,7 @@ def score_files(
 
         check_picture(plot)
     engine = load_engine(scoring.model, scoring.device, scoring.registry)
-    writer, progress = open_writer(form, out), ShownProgress(len(videos), sys.stderr)
+    writer, progress = open_writer(form, sys.stdout), ShownProgress(len(videos), sys.stderr)
     courses: list[tuple[str, list[ScoredWindow]]] = []
     failed = 0
     # Few files keep few children busy, and a child takes longer to start than a short file to be sampled.

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from streams.errors import BrokerError, MediaError
+from streams.errors import BrokerError, EventError, MediaError
 from streams.events import TrainingExample
 from streams.rating.mos import LEVEL_POINTS
 from streams.rating.origin import is_foreign
@@ -137,8 +137,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         answer = _error(error.status, error.text or error.reason)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        answer = _error(400, f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".removeprefix(": "))
+        answer = _error(400, str(EventError.of(error)))
     except RatingError as error:
         answer = _error(409, str(error))
     answer.headers.update(HEADERS)
