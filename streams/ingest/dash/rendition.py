@@ -6,14 +6,15 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from streams.ingest.base import SavedPosition, Services, Status, Stream
 from streams.ingest.dash.numbering import announce
 from streams.ingest.dash.values import Presentation, micros_of
 from streams.ingest.dash.window import Moment, Track, window_of
 from streams.ingest.hls.dating import MOST_SKEW
-from streams.ingest.states import STALE_TARGETS, SourceState, State
+from streams.ingest.reporter import Reporter
+from streams.ingest.states import STALE_TARGETS
 from streams.media.shown import without_secrets
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,11 @@ class Rendition:
     def __init__(self, stream: Stream, url: str, services: Services) -> None:
         self.stream, self._services = stream, services
         self.status = Status(stream.stream_id, stream.rendition, without_secrets(url))
+        self.reporter = Reporter(stream, self.status, services, log)
         saved = services.restore(stream)
         if saved is not None:
             self.status.position = saved.position
         self.next_at: int | None = None
-        self._findings: set[str] = set()
-        self._announced_at = services.times.monotonic()
 
     async def take(self, loaded: Loaded, track: Track, server_now: datetime) -> None:
         """Announce the segments that exist. server_now: the time by the server's clock."""
@@ -64,12 +64,8 @@ class Rendition:
         status.target, status.source = window.target, without_secrets(loaded.url)
         status.skew = notes.skew if notes.skew is not None else status.skew
         self.next_at = window.next_at
-        self._count(notes.counts, events[0].segment_id if events else "the end")
-        if events:
-            self._findings.clear()
-            self._announced_at = self._services.times.monotonic()
-        else:
-            self._findings |= {what for what, count in notes.counts.items() if count}
+        self.reporter.found(notes.counts, announced=bool(events))
+        self._tell_of(notes.counts, events[0].segment_id if events else "the end")
         behind = (now - server_now).total_seconds()
         self._show(progress, notes.encrypted, min(presentation.update or 0.0, LONGEST_UPDATE), behind)
 
@@ -80,31 +76,19 @@ class Rendition:
             status.changed = now
         silence = now - status.changed
         if status.position.ended:
-            self.report("ended")
+            self.reporter.show("ended")
         elif silence > STALE_TARGETS * max(status.target, update):
             reason = f"no new segment for {silence:.1f} s, and one lasts {status.target:.3g} s"
             if abs(behind) > MOST_SKEW:
                 where = "behind" if behind > 0 else "ahead of"
                 reason += f"; the server's clock (UTCTiming, or Date) is {abs(behind):.0f} s {where} this machine's"
-            self.report("stale", reason, since=status.changed)
+            self.reporter.show("stale", reason, since=status.changed)
         elif encrypted:
-            self.report("encrypted", "the segments are encrypted (ContentProtection)")
+            self.reporter.show("encrypted", "the segments are encrypted (ContentProtection)")
         elif status.state != "encrypted" or progress:
-            self.report("live")
+            self.reporter.show("live")
 
-    def report(self, state: State, reason: str = "", kind: str = "", since: float | None = None) -> None:
-        """Set and report the state. kind: of a failed load. since: monotonic time at which it began, None for now."""
-        status, times = self.status, self._services.times
-        status.show(state, reason, log)
-        now = times.monotonic()
-        quiet = now - self._announced_at > STALE_TARGETS * status.target
-        began = times.now() - timedelta(seconds=now - since if since is not None else 0.0)
-        self._services.report(
-            self.stream, SourceState(state, began, kind, reason, tuple(sorted(self._findings)) if quiet else ())
-        )
-
-    def _count(self, counts: Counter[str], following: str) -> None:
-        self.status.count(counts)
+    def _tell_of(self, counts: Counter[str], following: str) -> None:
         if counts["lost"]:
             log.warning("%s lost %d segments before %s: they left the manifest", self.status.name, counts["lost"], following)
         if counts["restarts"]:

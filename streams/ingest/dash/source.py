@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from streams.ingest import metrics
 from streams.ingest.base import GIVE_UP_SECONDS, AddressPlan, Services, Status
@@ -22,7 +22,7 @@ from streams.ingest.dash.window import Track
 from streams.ingest.hls.addresses import urljoin_safe
 from streams.ingest.hls.schedule import LONGEST, LONGEST_PAUSE, SHORTEST, longest_load, next_load
 from streams.ingest.hls.values import PlaylistError
-from streams.ingest.states import SourceState
+from streams.ingest.reporter import Reporter
 from streams.media.read import Answer, ReadError
 from streams.media.shown import without_secrets
 
@@ -58,6 +58,7 @@ class Source:
     def __init__(self, plan: SourcePlan, services: Services) -> None:
         self._plan, self._services = plan, services
         self._status = Status(plan.stream.stream_id, None, without_secrets(plan.url))
+        self._reporter = Reporter(plan.stream, self._status, services, log)
         self._renditions: dict[str, Rendition] = {}
         self._tracks: dict[str, Track] = {}
         self._loaded: Loaded | None = None
@@ -280,11 +281,9 @@ class Source:
             self._failing_since = times.monotonic()
         failing = times.monotonic() - self._failing_since
         for rendition in self._renditions.values():
-            rendition.report("failing", error.reason, error.kind, self._failing_since)
+            rendition.reporter.show("failing", error.reason, error.kind, self._failing_since)
         if not self._renditions:
-            self._status.show("failing", error.reason, log)
-            since = times.now() - timedelta(seconds=failing)
-            self._services.report(self._plan.stream, SourceState("failing", since, error.kind, error.reason))
+            self._reporter.show("failing", error.reason, error.kind, self._failing_since)
         if self._failures >= SWITCH_FAILURES and len(self._urls) > 1:
             self._failures, self._server = 0, (self._server + 1) % len(self._urls)
             log.info("%s is now loaded from %s", self._plan.stream.stream_id, without_secrets(self._urls[self._server]))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 from streams.errors import MediaError
 from streams.events import YEARS, SegmentEvent
-from streams.ingest import metrics
 from streams.ingest.base import Position, SavedPosition, Services, Status, Stream
 from streams.ingest.folder.completion import Completion
 from streams.ingest.folder.listing import Listing, is_video_name, list_folder, state_of
@@ -20,7 +19,7 @@ from streams.ingest.folder.segmenter import Segmenter, Segments
 from streams.ingest.folder.watch import Watch
 from streams.ingest.hls.dating import MOST_SKEW
 from streams.ingest.known import FileState, KnownFiles
-from streams.ingest.states import SourceState
+from streams.ingest.reporter import Reporter
 from streams.text import printable
 
 log = logging.getLogger(__name__)
@@ -59,6 +58,7 @@ class FolderSource:
     def __init__(self, plan: FolderPlan, services: Services) -> None:
         self._plan, self._services = plan, services
         self._status = Status(plan.stream.stream_id, None, printable(str(plan.folder)))
+        self._reporter = Reporter(plan.stream, self._status, services, log)
         saved = services.restore(plan.stream)
         self._known: KnownFiles | None = None
         if saved is not None:
@@ -91,7 +91,7 @@ class FolderSource:
                     spent = monotonic() - now
                     due = now + max(WATCH_SECONDS if watch.is_watching else POLL_SECONDS, LIST_SHARE * spent)
                     if listing is not None:
-                        self._show("live", "")
+                        self._reporter.show("live")
                         await self._announce(completion.listed(listing.files, now), completion)
                 changes = await watch.changes(max(0.0, due - monotonic()))
                 for name in changes.created:
@@ -107,7 +107,7 @@ class FolderSource:
         try:
             listing = await asyncio.to_thread(list_folder, self._plan.folder)
         except (OSError, MediaError) as error:
-            self._show("failing", f"the folder cannot be read: {getattr(error, 'strerror', None) or error}")
+            self._reporter.show("failing", f"the folder cannot be read: {getattr(error, 'strerror', None) or error}", "folder")
             return None
         left_out = dict(listing.left_out)
         if left_out != self._left_out:
@@ -154,8 +154,7 @@ class FolderSource:
         segments = await plan.segmenter.segments(plan.stream.stream_id, plan.folder / file.name)
         now = await asyncio.to_thread(state_of, plan.folder, file.name)
         if now is None:
-            status.counts["lost"] += 1
-            metrics.COUNTERS["lost"].labels(plan.stream.stream_id).inc()
+            status.count(Counter(lost=1))
             log.warning("%s lost %s: it was deleted before it was read", plan.stream.stream_id, printable(file.name))
             return False
         if now.signature != file.signature:
@@ -180,14 +179,6 @@ class FolderSource:
         """Send events, then the position after them."""
         saved = SavedPosition(self._status.position, self._source, known)
         await self._services.publish(self._plan.stream, events, saved)
-
-    def _show(self, state: Literal["live", "failing"], reason: str) -> None:
-        changed, self._status.state, self._status.reason = state != self._status.state, state, reason
-        if changed:
-            level = logging.INFO if state == "live" else logging.WARNING
-            log.log(level, "%s is %s%s", self._plan.stream.stream_id, state, f": {reason}" if reason else "")
-        kind = "folder" if state == "failing" else ""
-        self._services.report(self._plan.stream, SourceState(state, self._services.times.now(), kind, reason))
 
 
 def events_of(stream: Stream, sequence: int, file: FileState, segments: Segments, now: datetime) -> list[SegmentEvent]:

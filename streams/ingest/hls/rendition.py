@@ -8,7 +8,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from streams.ingest import metrics
 from streams.ingest.base import GIVE_UP_SECONDS, Position, SavedPosition, Services, Status, Stream
@@ -17,7 +16,8 @@ from streams.ingest.hls.schedule import LONGEST, PATIENCE, SEARCHES, SHORTEST, O
 from streams.ingest.hls.servers import is_abreast, is_behind, realign
 from streams.ingest.hls.tracker import Notes, step
 from streams.ingest.hls.values import MasterPlaylist, MediaPlaylist, PlaylistError
-from streams.ingest.states import STALE_TARGETS, SourceState, State
+from streams.ingest.reporter import Reporter
+from streams.ingest.states import STALE_TARGETS
 from streams.media.read import Answer, ReadError
 from streams.media.shown import without_secrets
 
@@ -65,6 +65,7 @@ class Rendition:
         self._urls, self._services, self._trouble, self._once = tuple(urls), services, trouble, once
         saved = services.restore(stream)
         self.status = Status(stream.stream_id, stream.rendition, without_secrets(self._urls[0]))
+        self._reporter = Reporter(stream, self.status, services, log)
         self._from: str | None = None
         self._met: tuple[str, int] | None = None
         self._is_complete = False
@@ -80,8 +81,7 @@ class Rendition:
         self._due: float | None = None
         self._failures = 0
         self._failing_since: float | None = None
-        self._waiting_since = self._announced_at = services.times.monotonic()
-        self._findings: set[str] = set()
+        self._waiting_since = services.times.monotonic()
 
     def use(self, urls: Sequence[str], variables: Mapping[str, str]) -> None:
         """From the next load on, take these addresses and variables."""
@@ -148,18 +148,18 @@ class Rendition:
         if progress or status.changed is None:
             status.changed = self._waiting_since = now
         if after.ended:
-            self._show("ended")
+            self._reporter.show("ended")
             if not self._once:
                 self._trouble(False)  # the next stream may have playlists of other names
             # Numbers that go back after the end, or a list that is empty, are a stream that begins again: look soon.
             return "unchanged" if after.loads_back or not self._is_complete else "ended"
         if now - status.changed > STALE_TARGETS * status.target:
             reason = f"no new segment for {now - status.changed:.1f} s, and the target duration is {status.target:g} s"
-            self._show("stale", reason, since=status.changed)
+            self._reporter.show("stale", reason, since=status.changed)
         elif notes.encrypted:
-            self._show("encrypted", "the segments are encrypted, by a method other than AES-128 with a plain key")
+            self._reporter.show("encrypted", "the segments are encrypted, by a method other than AES-128 with a plain key")
         elif status.state != "encrypted" or progress:
-            self._show("live")
+            self._reporter.show("live")
         if now - self._waiting_since > SWITCH_TARGETS * status.target:
             self._trouble(False)  # an encoder that has restarted may have left this playlist as it was, and write another one
             self._switch()
@@ -196,12 +196,12 @@ class Rendition:
         status.move(after, events)
         self._is_complete = playlist.ended
         status.target = playlist.target
-        self._find(notes, announced=bool(events))
+        self._reporter.found(notes.counts, announced=bool(events))
         durations = [segment.duration for segment in playlist.segments]
         self._newest, self._window, self._stay = durations[-1] if durations else None, len(durations), stay_of(durations)
         if notes.skew is not None:
             status.skew = notes.skew
-        self._count(notes, before, playlist)
+        self._tell_of(notes, before, playlist)
         return notes
 
     def _without_refused(self, playlist: MediaPlaylist, number: int | None) -> MediaPlaylist:
@@ -219,21 +219,12 @@ class Rendition:
         segments = tuple(segment for segment in playlist.segments if segment.number not in refused)
         return replace(playlist, segments=segments, dropped=Counter(playlist.dropped) + Counter(segment=len(refused)))
 
-    def _find(self, notes: Notes, announced: bool) -> None:
-        """Keep what playlists showed since the last segment was announced: it may be why none comes."""
-        if announced:
-            self._findings.clear()
-            self._announced_at = self._services.times.monotonic()
-        else:
-            self._findings |= {what for what, count in notes.counts.items() if count}
-
-    def _count(self, notes: Notes, before: Position, playlist: MediaPlaylist) -> None:
-        self.status.count(notes.counts)
+    def _tell_of(self, notes: Notes, before: Position, playlist: MediaPlaylist) -> None:
         if notes.counts["lost"] and before.number is not None:
             first, last = before.number + 1, before.number + notes.counts["lost"]
-            log.warning("%s lost %d segments, %d to %d: they left the playlist", self._name(), last - first + 1, first, last)
+            log.warning("%s lost %d segments, %d to %d: they left the playlist", self.status.name, last - first + 1, first, last)
         if notes.counts["restarts"]:
-            log.warning("%s has restarted: its numbers begin anew at %d", self._name(), playlist.first)
+            log.warning("%s has restarted: its numbers begin anew at %d", self.status.name, playlist.first)
 
     def _fail(self, error: ReadError | PlaylistError) -> float:
         """Note a failure; returns the seconds until the next load."""
@@ -244,7 +235,7 @@ class Rendition:
         if self._failing_since is None:
             self._failing_since = times.monotonic()
         failing = self._failing_seconds()
-        self._show("failing", error.reason, error.kind, self._failing_since)
+        self._reporter.show("failing", error.reason, error.kind, self._failing_since)
         if self._failures >= SWITCH_FAILURES or failing > PATIENCE:
             self._trouble(False)  # before a window has passed: the master playlist may have signed the addresses anew
         if self._failures >= SWITCH_FAILURES:
@@ -265,7 +256,7 @@ class Rendition:
         if number != self._server:
             self._server, self._first_server = number, _FirstServer(self._waiting_since)
             self.status.source = without_secrets(self._urls[number])
-            log.info("%s is now loaded from %s", self._name(), self.status.source)
+            log.info("%s is now loaded from %s", self.status.name, self.status.source)
 
     async def _look_at_first_server(self, seconds: float) -> None:
         """Go back to the first server when it is well again. seconds: until the next load, which must not wait for it."""
@@ -284,16 +275,3 @@ class Rendition:
         first.good = first.good + 1 if well else 0
         if first.good >= RETURN_LOOKS:
             self._use_server(0)
-
-    def _show(self, state: State, reason: str = "", kind: str = "", since: float | None = None) -> None:
-        """Set and report the state; log it where it is another. since: monotonic time at which it began, None for now."""
-        self.status.show(state, reason, log)
-        times = self._services.times
-        now = times.monotonic()
-        quiet = now - self._announced_at > STALE_TARGETS * self.status.target
-        findings = tuple(sorted(self._findings)) if quiet else ()
-        began = times.now() - timedelta(seconds=now - since if since is not None else 0.0)
-        self._services.report(self.stream, SourceState(state, began, kind, reason, findings))
-
-    def _name(self) -> str:
-        return self.status.name

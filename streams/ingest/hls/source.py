@@ -14,7 +14,7 @@ from streams.ingest.hls.rendition import Rendition
 from streams.ingest.hls.renditions import choose
 from streams.ingest.hls.schedule import longest_load, next_load
 from streams.ingest.hls.values import MasterPlaylist, PlaylistError
-from streams.ingest.states import SourceState
+from streams.ingest.reporter import Reporter
 from streams.media.read import Answer, ReadError
 from streams.media.shown import without_secrets
 
@@ -43,6 +43,7 @@ class Source:
         self._trouble = asyncio.Event()
         self._looked = services.times.monotonic()
         self._status = Status(plan.stream.stream_id, None, without_secrets(plan.url))
+        self._reporter = Reporter(plan.stream, self._status, services, log)
 
     def statuses(self) -> Sequence[Status]:
         """What is known of its renditions; before there are any, of the source itself."""
@@ -63,17 +64,14 @@ class Source:
     async def _first_look(self) -> bool:
         """Load the address until it answers; False where the source is given up."""
         times = self._services.times
-        since, began = times.monotonic(), times.now()
+        since = times.monotonic()
         while True:
             try:
                 self._follow(*await self._look())
                 return True
             except (ReadError, PlaylistError) as error:
                 metrics.LOADS.labels(error.kind).inc()
-                if self._status.state != "failing":
-                    log.warning("%s is failing: %s", self._plan.stream.stream_id, error.reason)
-                self._status.state, self._status.reason = "failing", error.reason
-                self._services.report(self._plan.stream, SourceState("failing", began, error.kind, error.reason))
+                self._reporter.show("failing", error.reason, error.kind, since)
                 failing = times.monotonic() - since
                 if self._plan.once and failing > GIVE_UP_SECONDS:
                     return False
