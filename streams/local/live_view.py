@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,23 +16,18 @@ from streams.events import QualityAlert, SegmentScore
 from streams.local.bars import score_bar
 from streams.local.drops import find_drops
 from streams.local.live_run import Key, LiveRun, LiveStream, source_line
-from streams.local.view import alert_line, line_of, print_json, score_line, signals_of
-from streams.text import counted, printable
+from streams.local.view import Lines, alert_line, line_of, print_json, score_line, signals_of
+from streams.text import counted
 
 ROWS_SHOWN, ALERTS_SHOWN = 40, 6
 
 
-class LiveView:
-    """The output of one run. as_json: standard output takes only JSON, and text for people goes to standard error."""
+class LiveView(Lines):
+    """The output of a run of live streams."""
 
     def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
-        self._console = Console(stderr=as_json)
+        super().__init__(as_json)
         self._shows_table = self._console.is_terminal and not as_json
-
-    def note(self, text: str) -> None:
-        """Print what is being done, in a faint colour."""
-        self._console.print(Text(printable(text)), style="dim", soft_wrap=True)
 
     def problem(self, text: str) -> None:
         """Print why the run ended."""
@@ -55,16 +49,16 @@ class LiveView:
         line = run.take(message)
         if line is None or self._shows_table:
             return
-        if self._as_json:
+        if self.as_json:
             print_json(line)
             return
         new = [alert for key, alert in run.alerts.items() if key not in before]
-        self._print(new, message, line)
+        self._print_news(new, message, line)
 
     def states(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Print sources whose state has changed, where lines are printed."""
         for row in rows:
-            if self._as_json:
+            if self.as_json:
                 print_json(source_line(row))
             elif not self._shows_table:
                 self._line("source ", (_name(row), "bold"), f" is {row['state']}", f": {row['reason']}" if row["reason"] else "")
@@ -73,7 +67,7 @@ class LiveView:
         """Print of each stream the number of segments, mean and lowest score and its source's state; then alerts and failures."""
         for key in sorted({*run.streams, *run.sources}, key=lambda key: (key[0], key[1] or "")):
             self._stream_summary(key, run.streams.get(key, LiveStream()), run.sources.get(key))
-        if self._as_json:
+        if self.as_json:
             return
         if run.fired:
             kinds = ", ".join(sorted({alert.kind for alert in run.alerts.values()}))
@@ -82,7 +76,7 @@ class LiveView:
     def _stream_summary(self, key: Key, stream: LiveStream, source: Mapping[str, Any] | None) -> None:
         name = "/".join(part for part in key if part)
         mean = stream.total / stream.scored if stream.scored else None
-        if self._as_json:
+        if self.as_json:
             drops = [vars(drop) for drop in find_drops([score.score for score in stream.recent if score.score is not None])]
             facts = {"summary": key[0], "rendition": key[1], "segments": stream.scored, "mean": mean, "lowest": stream.lowest}
             counts = {"skipped": stream.skipped, "failed": stream.failed}
@@ -101,20 +95,16 @@ class LiveView:
             parts.append(f"; the source is {source['state']}" + (f": {source['reason']}" if source["reason"] else ""))
         self._line(*parts)
 
-    def _print(self, alerts: Sequence[QualityAlert], message: Any, line: str) -> None:
+    def _print_news(self, alerts: Sequence[QualityAlert], message: Any, line: str) -> None:
         for alert in alerts:
-            self._console.print(alert_line(alert), highlight=False, soft_wrap=True)
+            self._print(alert_line(alert))
         if alerts:
             return
         facts = json.loads(line)
         if "error" in facts:
             self._line(("failed", "red"), f" {facts['segment_id']}: {facts['error']}")
         else:
-            self._console.print(score_line(SegmentScore.from_bytes(message.value)), highlight=False, soft_wrap=True)
-
-    def _line(self, *parts: str | tuple[str, str]) -> None:
-        """Print one line of texts, each plain or with a style; nothing in them is markup."""
-        self._console.print(line_of(*parts), highlight=False, soft_wrap=True)
+            self._print(score_line(SegmentScore.from_bytes(message.value)))
 
 
 def table_of(run: LiveRun, now: datetime | None = None) -> Table:

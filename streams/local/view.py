@@ -21,17 +21,31 @@ from streams.text import counted, printable
 ROWS_SHOWN, ALERTS_SHOWN = 14, 4
 
 
-class View:
+class Lines:
     """The output of one run. as_json: standard output takes only JSON, and text for people goes to standard error."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self._console = Console(stderr=as_json)
-        self._scores_printed = self._alerts_printed = 0
 
     def note(self, text: str) -> None:
         """Print what is being done, in a faint colour."""
         self._console.print(Text(printable(text)), style="dim", soft_wrap=True)
+
+    def _line(self, *parts: str | tuple[str, str]) -> None:
+        """Print one line of texts, each plain or with a style; nothing in them is markup."""
+        self._print(line_of(*parts))
+
+    def _print(self, line: str | Text) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+
+class View(Lines):
+    """The output of a run of files."""
+
+    def __init__(self, as_json: bool) -> None:
+        super().__init__(as_json)
+        self._scores_printed = self._alerts_printed = 0
 
     def problem(self, what: str, details: str) -> None:
         """Print what went wrong: `what` in red, then the details."""
@@ -74,21 +88,17 @@ class View:
             why = "stopped before their turn" if run.interrupted else "without an answer"
             self._console.print(f"{counted(missing, 'segment')} {why}", highlight=False)
 
-    def _line(self, *parts: str | tuple[str, str]) -> None:
-        """Print one line of texts, each plain or with a style; nothing in them is markup."""
-        self._console.print(line_of(*parts), highlight=False, soft_wrap=True)
-
     def _print_new(self, run: Run) -> None:
         scores = list(run.scores.values())
         for score in scores[self._scores_printed :]:
-            self._console.print(score_line(score), highlight=False, soft_wrap=True)
+            self._print(score_line(score))
         self._scores_printed = len(scores)
         self._print_new_alerts(run)
 
     def _print_new_alerts(self, run: Run) -> None:
         alerts = list(run.alerts.values())
         for alert in alerts[self._alerts_printed :]:
-            self._console.print(alert_line(alert), highlight=False, soft_wrap=True)
+            self._print(alert_line(alert))
         self._alerts_printed = len(alerts)
 
     def _stream_summary(self, stream_id: str, scores: list[SegmentScore]) -> None:
