@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scorer.errors import in_own_words
 from scorer.own_folder import unique
-from streams.errors import SettingsError
+from streams.errors import EventError, SettingsError
 
 Scope = Literal["read", "ack", "rate", "media"]
 SCOPES: tuple[Scope, ...] = ("read", "ack", "rate", "media")
@@ -93,9 +93,7 @@ def read_tokens(path: Path) -> list[Token]:
     except OSError as error:
         raise SettingsError(SETTING, f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(SETTING, f"{path}: {place}: {first['msg']}".replace(": :", ":")) from None
+        raise SettingsError(SETTING, f"{path}: {EventError.of(error)}") from None
 
 
 def add_token(path: Path, name: str, scopes: Sequence[Scope], labels: dict[str, str]) -> str:
