@@ -26,6 +26,9 @@ from streams.setting_words import CAN_BE_OFF
 from streams.text import printable
 from streams.topic_names import checked_prefix
 
+WITHOUT_DEFAULT = tuple(name for name, field in SettingFields.model_fields.items() if field.default is None)
+"""Settings that an empty text does not set, as from a variable of Compose that has no value."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -64,13 +67,7 @@ class Settings(SettingFields):
     def _capitals(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator(
-        "broker", "registry", "clip_store", "second_model", "deep_model", "deep_url", "scorer_url", "scorer_token",
-        "scorer_token_file", "scorer_fallback", "influx_url", "influx_token", "influx_token_file", "alert_policy", "web_url",
-        "web_tokens_file", "web_token", "web_token_file", "web_user_header", "rate_url", "wall_host", "rate_host", "ingest_host",
-        "kafka_user", "kafka_password", "kafka_password_file", "kafka_ca_file", "kafka_cert_file", "kafka_key_file",
-        mode="before",
-    )  # fmt: skip
+    @field_validator(*WITHOUT_DEFAULT, mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
