@@ -49,8 +49,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
 
     data: any source that `training.data.rated.read_rated` takes. replay: another such source, of what the base was trained
     on; its training clips are mixed in, so that the adapter does not forget them. scale: of the ratings in `data`, as
-    `read_rated` takes it. Raises ValueError or `ModelError` that
-    says what in recipe, data or base does not fit.
+    `read_rated` takes it. Raises ValueError or `ModelError` that says what in recipe, data or base does not fit.
     """
     bf16 = has_bf16() and not keeps_float32(recipe.base.model)
     # Without a GPU, accelerate treats several processes as separate runs unless it is told to use the CPU.
@@ -65,7 +64,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
         rated = with_replay(rated, replay, recipe)
     if accelerator.is_main_process:
         remark(rated.report())
-    _check_splits({split: len(rated.of(split)) for split in SPLITS}, data, "are usable", rated)
+    _check_splits(rated, data, "are usable")
     # Parts that the base does not bring start from random weights: the same in every process and every run.
     torch.manual_seed(recipe.seed)
     network, spec, base = new_network(recipe.base, torch.bfloat16 if bf16 else torch.float32)
@@ -77,7 +76,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
         known = frozen_streams(network.to(accelerator.device), samples, work, recipe.cache_vision)
     used = rated.sampled(samples.rows.tolist())
     clips = EncodedClips(samples, used.clips, known)
-    _check_splits({split: len(used.of(split)) for split in SPLITS}, data, "could be sampled", used)
+    _check_splits(used, data, "could be sampled")
     if not base.is_whole:
         standardise(network, samples.arrays["statistics"][np.concatenate([clips.places("train"), clips.places(REPLAY)])])
     tuned = attach(network, Lora(**recipe.lora.model_dump()))
@@ -149,8 +148,9 @@ def standardise(network: FVQRater, statistics: NDArray[np.float32]) -> None:
     buffers["running_var"].copy_(values.var(0, correction=0).clamp(min=1e-6))
 
 
-def _check_splits(counts: dict[str, int], data: Path, what: str, rated: RatedSet) -> None:
+def _check_splits(rated: RatedSet, data: Path, what: str) -> None:
     """Raise ValueError where there are too few clips of a split. what: is said of those that there are."""
+    counts = {split: len(rated.of(split)) for split in SPLITS}
     if not counts["train"] or max(counts["val"], counts["test"]) < FEWEST:
         there = ", ".join(f"{count} {split}" for split, count in counts.items())
         needed = f"there have to be clips to train on, and {FEWEST} of val or test to look at"
@@ -160,7 +160,7 @@ def _check_splits(counts: dict[str, int], data: Path, what: str, rated: RatedSet
 def _figures(trainer: Trainer, dropped: int) -> dict[str, Any]:
     """Agreement and calibration on `val` and on `test`, each under its name; those of the last of the two at the top as well.
 
-    clips: how many were used of each split. dropped: how many the reader or the sampler left out, as it is given.
+    With them `clips`, how many were used of each split, and `dropped`, how many the reader or the sampler left out.
     """
     clips = trainer.clips
     used = {split: len(clips.places(split)) for split in (*SPLITS, REPLAY)}
