@@ -25,7 +25,7 @@ from training.data.damage.ladder import Ladder, apply
 from training.data.degradations import REFERENCE_LABEL
 from training.data.ffmpeg import FPS
 from training.data.labels import write_labels
-from training.data.measures import absolute, points
+from training.data.measures import absolute, points, twice_kind
 from training.data.records import kept_record
 from training.data.references import make_reference
 from training.data.remarks import remark
@@ -112,16 +112,6 @@ def _contents(people: Sequence[Path], plan: Plan) -> list[Content]:
     return contents
 
 
-def twice_kind(delivery: str, source: str, step: int) -> str:
-    """The kind of clips that are damaged by that step of a source ladder, and then by a delivery ladder."""
-    return f"{delivery}@{source}-{step}"
-
-
-def is_twice(kind: str) -> bool:
-    """Whether clips of that kind are damaged twice."""
-    return "@" in kind
-
-
 def _tasks(folder: Path, content: Content, plan: Plan) -> list[Callable[[], Row | None]]:
     """What makes the clips of a reference, a call for each. The reference itself is made at once: all others need it."""
     reference = folder / f"{content.name}.reference.mkv"
@@ -146,13 +136,9 @@ def _tasks(folder: Path, content: Content, plan: Plan) -> list[Callable[[], Row 
         ladder = LADDERS[name]
         tasks += [_task(folder, beginning, name, step, [(ladder, step)], seed) for step in range(ladder.steps)]
     for at_source, on_the_way in _pairs(content, plan):
-        kind = twice_kind(on_the_way[0].name, *_named(at_source))
+        kind = twice_kind(on_the_way[0].name, at_source[0].name, at_source[1])
         tasks.append(_task(folder, beginning, kind, on_the_way[1], [at_source, on_the_way], seed))
     return tasks
-
-
-def _named(damage: tuple[Ladder, int]) -> tuple[str, int]:
-    return damage[0].name, damage[1]
 
 
 def _pairs(content: Content, plan: Plan) -> list[tuple[tuple[Ladder, int], tuple[Ladder, int]]]:

@@ -25,6 +25,16 @@ class Choice:
     why: str
 
 
+def twice_kind(delivery: str, source: str, step: int) -> str:
+    """The kind of clips that are damaged by that step of a source ladder, and then by a delivery ladder."""
+    return f"{delivery}@{source}-{step}"
+
+
+def is_twice(kind: str) -> bool:
+    """Whether clips of that kind are damaged twice."""
+    return "@" in kind
+
+
 def parts_of_kind(kind: str) -> tuple[str | None, int, str | None]:
     """(source ladder, its step, delivery ladder) of a kind; None and 0 for a part that is not there."""
     if twice := _TWICE.fullmatch(kind):

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.benchmark import REFERENCE, is_twice
+from training.data.benchmark import REFERENCE
+from training.data.measures import is_twice
 from training.evaluation.agreement import srcc
 
 Floats = NDArray[np.float64]

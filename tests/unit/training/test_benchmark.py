@@ -17,8 +17,9 @@ from scorer.load import load_engine
 from scorer.sampling.statistics import NAMES
 from scorer.spec import ClipScore, ModelId, SamplerSpec
 from tests.support.processes import ROOT
-from training.data.benchmark import Plan, is_twice, make_benchmark
+from training.data.benchmark import Plan, make_benchmark
 from training.data.labels import read_labels
+from training.data.measures import is_twice
 from training.data.samples import Samples
 from training.evaluation import benchmark as judging
 from training.evaluation.agreement import without_nan

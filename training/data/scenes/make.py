@@ -26,7 +26,7 @@ from training.data.damage.catalogue import LADDERS
 from training.data.damage.ladder import apply
 from training.data.degradations import REFERENCE_LABEL
 from training.data.labels import write_labels
-from training.data.measures import absolute, measure_of, points
+from training.data.measures import absolute, measure_of, points, twice_kind
 from training.data.records import kept_record
 from training.data.references import STILLS, check_made_from, made_from
 from training.data.remarks import remark
@@ -57,7 +57,7 @@ class Chain:
     def kind(self) -> str:
         """Its name in labels.csv; see `training.data.measures`."""
         if self.source and self.delivery:
-            return f"{self.delivery[0]}@{self.source[0]}-{self.source[1]}"
+            return twice_kind(self.delivery[0], *self.source)
         return (self.delivery or self.source or ("", 0))[0]
 
     @property
@@ -137,10 +137,10 @@ def make_scenes(
 ) -> Path:
     """Make scenes, their damaged segments and `labels.csv`; returns the path of that file.
 
-    sources: of `training.data.references.find_sources`. plain: how many more scenes show a person and nothing else.
-    steps: damaged segments of each scene, 0 upwards. seconds: length of
-    a scene, large ones are shorter. jobs: processes. kinds: of damage. sheet: a picture of all scenes, to look at. Raises
-    ValueError where a source has no pictures, or where all are too soft.
+    sources: of `training.data.references.find_sources`. plain: how many more scenes show a person and nothing else. steps:
+    damaged segments of each scene, 0 upwards. seconds: length of a scene, large ones are shorter. jobs: processes. kinds: of
+    damage. sheet: a picture of all scenes, to look at. Raises ValueError where a source has no pictures, or where all are too
+    soft.
     """
     out.mkdir(parents=True, exist_ok=True)
     groups = casts(sources, seed)
