@@ -213,7 +213,7 @@ class _Collector:
         self.small_lumas.append(self._pictures.small_luma(frame))
         self._pixels += frame.width * frame.height
         due = sum(time >= wanted - EPSILON for wanted in self._picture_times[self._sampled :])
-        picture = self._picture(frame) if due or self._needs_following() else None
+        picture = self._pictures.picture(frame) if due or self._needs_following() else None
         if picture is not None:
             if self._needs_following():
                 self._measured[-1].following = following_luma(picture, self._sides)
@@ -226,7 +226,7 @@ class _Collector:
         self._add_to_clip(self._last, spec.clip_frames - len(self._clip))
         missing = len(self._picture_times) - self._sampled
         if missing:
-            self._sample_picture(self._picture(self._last), missing)
+            self._sample_picture(self._pictures.picture(self._last), missing)
         duration = self.end - self.window.start
         times = np.array([*self._times, max(self.end, self._times[-1])])
         count, held = len(self.small_lumas), None
@@ -315,9 +315,6 @@ class _Collector:
         """Append the frame `count` times to the low-resolution clip."""
         if count:
             self._clip += [self._pictures.square(frame, self.spec.clip_size)] * count
-
-    def _picture(self, frame: Any) -> Image:
-        return self._pictures.picture(frame)
 
 
 def _shown_at(shares: Sequence[float], window: Window, times: NDArray[np.float64]) -> list[float]:
