@@ -16,6 +16,10 @@ from streams.cli.options import JsonFlag, load_settings, refuse, told_of
 from streams.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.table import Table
+
     from streams.settings import Settings
     from training.nano.teacher import Lesson
 
@@ -60,9 +64,9 @@ def synth(
             print(make(jobs=jobs, seed=seed, kinds=wanted, sheet=sheet))
         return
     refuse({"--sheet": sheet, "--plain": plain}, "belongs to scenes: give --scenes N with it")
-    found = find_sources(sources, out)
+    clips = find_sources(sources, out)
     with alone(out):
-        print(synthesise(out, found, steps=steps, kinds=wanted, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
+        print(synthesise(out, clips, steps=steps, kinds=wanted, variants=variants, seconds=seconds, jobs=jobs, seed=seed))
 
 
 def train(
@@ -178,19 +182,12 @@ def evaluate(
     from training.run import check_there
 
     check_there(data, train_data)
-    from rich.console import Console
-
     from scorer.load import load_engine
     from training.evaluation import report
-    from training.evaluation.agreement import without_nan
 
     settings = load_settings()
     results = report.evaluate(load_engine(model, settings.device, parts.registry(settings)), data, train_data)
-    if as_json:
-        print(json.dumps(without_nan(results)))
-    else:
-        for table in report.tables(results):
-            Console().print(table)
+    _print(results, report.tables, as_json)
     if plot is not None:
         report.plot(results, plot)  # last: what was found in minutes is told also where this fails
 
@@ -207,14 +204,11 @@ def ablate(
     from training.run import check_there
 
     check_there(data, dev)
-    from rich.console import Console
-
-    from training.evaluation.agreement import without_nan
     from training.nano import ablate as ablation
     from training.recipe import load_nano_recipe
 
     results = ablation.ablate(load_nano_recipe(recipe), data, dev, work, seeds)
-    print(json.dumps(without_nan(results))) if as_json else Console().print(ablation.table(results))
+    _print(results, lambda rows: [ablation.table(rows)], as_json)
 
 
 def crossvalidate(
@@ -256,14 +250,11 @@ def _benchmark(
     as_json: bool,
 ) -> None:
     """Make the benchmark where people are given, and print the figures of the models, the first of which is judged."""
-    from rich.console import Console
-
     from scorer.load import load_engine
     from training.data.alone import alone
     from training.data.benchmark import Plan, make_benchmark
     from training.data.damage.catalogue import LADDERS
     from training.data.references import find_sources
-    from training.evaluation.agreement import without_nan
     from training.evaluation.benchmark import evaluate_benchmark, tables
 
     settings, jobs = load_settings(), os.cpu_count() or 1
@@ -277,6 +268,15 @@ def _benchmark(
         raise SettingsError("fvq evaluate", "--ladder and --scenes say what a benchmark is made of: they need --people")
     models = [load_engine(name, settings.device, parts.registry(settings)) for name in names]
     results = evaluate_benchmark(models, folder, jobs, train_data)
+    _print(results, tables, as_json)
+
+
+def _print(results: dict[str, Any], tables: Callable[[dict[str, Any]], Sequence[Table]], as_json: bool) -> None:
+    """Print results as tables, or as JSON for scripts, which has no figure that is not a number."""
+    from rich.console import Console
+
+    from training.evaluation.agreement import without_nan
+
     if as_json:
         print(json.dumps(without_nan(results)))
         return
