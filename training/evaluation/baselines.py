@@ -49,13 +49,13 @@ def measure_all(rows: Sequence[Mapping[str, Any]], labels: Path, jobs: int) -> M
     measures = _kept(cache) if cache.exists() else {}
     missing = [place for place in range(len(rows)) if place not in measures]
     sampled = sample_all([rows[place] for place in missing], spec, jobs) if missing else ()
-    found = {missing[number]: (clip.statistics, clip.info.bits_per_pixel) for number, clip in sampled}
-    measures = dict(sorted((measures | found).items()))
+    added = {missing[number]: (clip.statistics, clip.info.bits_per_pixel) for number, clip in sampled}
+    measures = dict(sorted((measures | added).items()))
     if not measures:
         raise ValueError(f"{labels}: none of the {len(rows)} clips can be sampled")
     statistics, bits = zip(*measures.values(), strict=True)
     measured = Measured(np.array(list(measures)), np.stack(statistics), np.array(bits, np.float32))
-    if found:
+    if added:
         file = io.BytesIO()
         np.savez(file, **vars(measured))
         write_whole(cache, (file.getvalue(),))  # a file that a killed run has cut off could not be read

@@ -106,11 +106,11 @@ class AddressingReader:
         early = self._early(merged.get("availabilityTimeOffset"), merged.get("availabilityTimeComplete"))
         reading = Addressing(timescale, merged.whole("presentationTimeOffset", 0), (), "")
         for base in bases:
-            found = replace(reading, base=base.uri, early=base.early + early, init=self._init(merged, base.uri, known))
+            addressing = replace(reading, base=base.uri, early=base.early + early, init=self._init(merged, base.uri, known))
             is_template = kind == "SegmentTemplate"
-            found = self._templated(merged, found, known) if is_template else self._listed(merged, found, dynamic)
-            if self._is_allowed(found):
-                return found
+            addressing = self._templated(merged, addressing, known) if is_template else self._listed(merged, addressing, dynamic)
+            if self._is_allowed(addressing):
+                return addressing
             self._dropped["BaseURL"] += 1
         raise UnusableError(
             "its media are at addresses that may not be fetched (only http and https, FVQ_FETCH_HOSTS, FVQ_FETCH_PRIVATE)"

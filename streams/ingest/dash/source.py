@@ -225,8 +225,8 @@ class Source:
         takings = []
         for index, name in enumerate(names):
             # Once for the stream, and not for each rendition.
-            found = loaded if index == 0 else replace(loaded, dropped={})
-            takings.append(self._renditions[name].take(found, self._tracks[name], server_now))
+            brought = loaded if index == 0 else replace(loaded, dropped={})
+            takings.append(self._renditions[name].take(brought, self._tracks[name], server_now))
         self._loaded = replace(loaded, dropped={})
         # All are waited for, so that none is still announcing when the source is run again.
         for result in await asyncio.gather(*takings, return_exceptions=True):

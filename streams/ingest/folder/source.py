@@ -136,12 +136,12 @@ class FolderSource:
     async def _states_of(self, names: Sequence[str]) -> list[FileState]:
         """The videos among files that were closed or renamed, as they are now."""
 
-        def states() -> list[FileState]:
+        def look() -> list[FileState]:
             folder = self._plan.folder
-            found = (state_of(folder, name) for name in dict.fromkeys(names) if is_video_name(name))
-            return [state for state in found if state is not None]
+            states = (state_of(folder, name) for name in dict.fromkeys(names) if is_video_name(name))
+            return [state for state in states if state is not None]
 
-        return await asyncio.to_thread(states) if names else []
+        return await asyncio.to_thread(look) if names else []
 
     async def _announce(self, files: Sequence[FileState], completion: Completion) -> None:
         for file in files:

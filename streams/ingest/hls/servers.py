@@ -25,7 +25,7 @@ def is_renumbered(position: Position, playlist: MediaPlaylist) -> bool:
     announced, end, last_date = position.clocks.dates, None, None
     if announced is None or position.number is None or playlist.next_number <= position.number:
         return False
-    found = False
+    is_elsewhere = False
     for segment in playlist.segments:
         if segment.date is not None and (last_date is None or segment.date > last_date):
             end = last_date = segment.date
@@ -35,8 +35,8 @@ def is_renumbered(position: Position, playlist: MediaPlaylist) -> bool:
         off = abs((end - announced).total_seconds())
         if segment.number == position.number and off < playlist.target / 2:
             return False
-        found = found or (off < segment.duration / 10 and segment.number != position.number)
-    return found
+        is_elsewhere = is_elsewhere or (off < segment.duration / 10 and segment.number != position.number)
+    return is_elsewhere
 
 
 def is_of_other_packager(position: Position, playlist: MediaPlaylist, now: datetime) -> bool:
