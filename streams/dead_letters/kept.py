@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
@@ -122,11 +122,11 @@ class Selection:
     streams: frozenset[str] = frozenset()
     since: datetime | None = None
     until: datetime | None = None
-    everything: bool = field(init=False)
 
-    def __post_init__(self) -> None:
-        limits = (self.ids, self.kinds, self.streams, self.since, self.until)
-        object.__setattr__(self, "everything", not any(limits))
+    @property
+    def everything(self) -> bool:
+        """Whether all letters are meant."""
+        return not any((self.ids, self.kinds, self.streams, self.since, self.until))
 
     def takes(self, letter: KeptLetter) -> bool:
         """Whether a letter is meant."""
