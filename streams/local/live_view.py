@@ -71,7 +71,7 @@ class LiveView(Lines):
             return
         if run.fired:
             kinds = ", ".join(sorted({alert.kind for alert in run.alerts.values()}))
-            self._line(f"{run.fired} alert{'s' if run.fired > 1 else ''} fired ({kinds}), {run.resolved} resolved")
+            self._line(f"{counted(run.fired, 'alert')} fired ({kinds}), {run.resolved} resolved")
 
     def _stream_summary(self, key: Key, stream: LiveStream, source: Mapping[str, Any] | None) -> None:
         name = "/".join(part for part in key if part)

@@ -27,6 +27,7 @@ from streams.local.view import View, print_json
 from streams.local.wall import Wall, start_wall, start_worker
 from streams.media import ffmpeg
 from streams.settings import Settings
+from streams.text import counted
 
 ANSWER_SECONDS = 120.0
 """The run ends when, after the last segment was announced, no answer comes for this long."""
@@ -49,7 +50,7 @@ def run_up(settings: Settings, source: Path, *, fast: bool, segment_seconds: flo
         connection = own_kafka(stack, settings)
         # First, so that it starts beside the cutting: its address is the first line, and no score waits for it.
         wall = start_wall(stack, settings, connection.servers, [work], view.note) if keep or not as_json else None
-        view.note(f"cutting {len(sources)} source{'s' if len(sources) > 1 else ''} into segments")
+        view.note(f"cutting {counted(len(sources), 'source')} into segments")
         segments, problems = cut_all(sources, work, segment_seconds, parts.cut_limits(settings))
         for unplayed, reason in problems.items():
             view.problem("not played", f"{unplayed.path}: {reason}")

@@ -118,7 +118,7 @@ class View(Lines):
         if fired:
             resolved = sum(1 for alert in run.alerts.values() if alert.state == "resolved")
             kinds = ", ".join(sorted({alert.kind for alert in fired}))
-            text = f"{len(fired)} alert{'s' if len(fired) > 1 else ''} fired ({kinds}), {resolved} resolved"
+            text = f"{counted(len(fired), 'alert')} fired ({kinds}), {resolved} resolved"
             self._console.print(text, highlight=False)
 
 
