@@ -8,6 +8,7 @@ Needs the folder MODEL/work that `fvq train` left: all rows share its samples, a
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from scorer.model.configuration import STREAMS
 from training.data.labels import read_apart
 from training.data.samples import kept_samples, parts_of
 from training.evaluation.shown import shown_figure, table_of
-from training.nano.train import evaluate_samples, fitted
+from training.nano.train import evaluate_samples, fitted, new_network
 from training.recipe import NanoRecipe
 
 SHARES = {"a quarter of the people": 0.25, "half of the people": 0.5}
@@ -30,7 +31,7 @@ FIGURES = ("srcc", "srcc_within", "plcc", "rmse", "mae", "ladders")
 
 
 def without() -> dict[str, dict[str, Any]]:
-    """Name of a row -> arguments of `fitted`.
+    """Name of a row -> arguments of `new_network`.
 
     The rows: the whole model, without each stream, with only one of the streams that can be alone, and without the language
     model.
@@ -55,7 +56,8 @@ def ablate(recipe: NanoRecipe, data: Path, dev: Path, work: Path, seeds: int) ->
         runs = []
         for seed in range(seeds):
             index = _of_people(people, SHARES.get(name, 1.0), seed)
-            network = fitted(samples, rows, replace(recipe, seed=seed), index, **without().get(name, {}))
+            new = partial(new_network, **without().get(name, {}))
+            network = fitted(samples, rows, replace(recipe, seed=seed), index, new=new)
             runs.append(evaluate_samples(network, dev_samples, dev_rows))
         figures[name] = {figure: float(np.mean([run[figure] for run in runs])) for figure in FIGURES}
     return figures

@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
@@ -217,8 +217,7 @@ def fitted(
     *,
     errors: Floats | None = None,
     curve_file: Path = Path(os.devnull),
-    streams: Sequence[str] = STREAMS,
-    language_model: bool = True,
+    new: Callable[[Samples], FVQRater] = new_network,
     start: Start | None = None,
     steady: Steady | None = None,
     kept: Kept | None = None,
@@ -227,9 +226,9 @@ def fitted(
 
     rows: the label rows that `samples.rows` points into, with `target` and `levels` where a teacher was asked
     (`training.nano.teacher`). index: places of the samples to train on. errors: absolute errors that the uncertainty learns,
-    points, one for each sample; None: it is not trained. curve_file: a CSV with the loss of every 50th step. streams,
-    language_model: as of `new_network`. start: a network that is trained on instead. steady: windows between which the score is
-    not to move. kept: what the encoder's frozen blocks say of the samples, where the recipe keeps that; None: they are asked.
+    points, one for each sample; None: it is not trained. curve_file: a CSV with the loss of every 50th step. new: makes the
+    network. start: a network that is trained on instead. steady: windows between which the score is not to move. kept: what the
+    encoder's frozen blocks say of the samples, where the recipe keeps that; None: they are asked.
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
@@ -239,7 +238,7 @@ def fitted(
         network = start.grown(statistics)
         begun = copy.deepcopy(network.state_dict())
     else:
-        network = new_network(samples, streams, language_model)
+        network = new(samples)
         set_scale(network.standardise, torch.from_numpy(np.array(statistics)))
     parameters = _trained(network, recipe)
     optimizer = torch.optim.AdamW(parameters, weight_decay=recipe.weight_decay)
