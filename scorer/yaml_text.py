@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -40,3 +41,26 @@ def load_yaml(text: str) -> object:
         raise yaml.YAMLError(str(error)) from error
     except RecursionError:
         raise yaml.YAMLError("it is nested too deeply") from None
+
+
+def line_of(text: str, path: str) -> int:
+    """The line of a value in a YAML text that `load_yaml` takes; where the value is not there, that of what it belongs to.
+
+    path: of the value, as `overrides[0].labels`.
+    """
+    node = yaml.compose(text, yaml.SafeLoader)
+    line = 1
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            node = node.value[int(part)]
+            line = node.start_mark.line + 1
+        elif isinstance(node, yaml.MappingNode) and (pair := _pair_of(node, part)) is not None:
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        else:
+            break
+    return line
+
+
+def _pair_of(node: yaml.MappingNode, name: str) -> tuple[yaml.Node, yaml.Node] | None:
+    """Key and value of a mapping's key; None where the mapping has no such key."""
+    return next(((key, value) for key, value in node.value if key.value == name), None)

@@ -22,7 +22,7 @@ import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
 
 from scorer.errors import in_own_words
-from scorer.yaml_text import KeyTwiceError, load_yaml
+from scorer.yaml_text import KeyTwiceError, line_of, load_yaml
 from streams.alerts.limits import Alerts, Part
 from streams.alerts.receiver_settings import Receiver
 from streams.bounds import bounds_of
@@ -75,19 +75,23 @@ def load_policy(path: Path | None, named_by: str = SETTING) -> AlertPolicy:
     """The policy of a file, the defaults without one.
 
     named_by: what named the file, for errors: the setting, or an option or an argument of a command. Raises `SettingsError`,
-    which names the wrong setting by its path in the file.
+    which names the wrong setting by its path in the file, and the line.
     """
     if path is None:
         return AlertPolicy()
     try:
-        content = load_yaml(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = load_yaml(text)
     except OSError as error:
         raise SettingsError(named_by, f"{path} cannot be read: {error.strerror}") from error
     except KeyTwiceError as error:
         raise SettingsError(named_by, f"{path}: {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(named_by, f"{path} is not YAML: {error}") from error
-    return parse_policy({} if content is None else content)
+    try:
+        return parse_policy({} if content is None else content)
+    except SettingsError as error:
+        raise SettingsError(error.path, f"{error.reason} ({path.name}, line {line_of(text, error.path)})") from None
 
 
 def check_policy(path: Path | None, named_by: str = SETTING) -> AlertPolicy:
@@ -174,6 +178,29 @@ def _example(root: type[BaseModel], path: Sequence[str | int]) -> str:
     return f"; for example {path[-1]}: {value:g}" if isinstance(value, int | float) else ""
 
 
+_REMEDIES = {
+    "bool_parsing": "is neither true nor false: write one of them",
+    "string_type": "is no text: write it in quotes",
+    "string_pattern_mismatch": "is no name: write small letters, digits and -, at most 40 of them",
+}
+"""What is wrong with a value and what to write, by pydantic's types of errors. Only the name of a receiver has a pattern."""
+
+
+def _wrong_group(first: Mapping[str, Any], path: str, root: type[BaseModel]) -> str:
+    """What is wrong with something that is no group of settings, or no list. first: pydantic's error. path: of the setting."""
+    value = first["input"]
+    if value is None:
+        return "is empty: write what belongs below it, or leave the line out"
+    if first["type"] == "list_type":
+        return "is no list: write [black, frozen]" if path.endswith(".kinds") else "is no list: each entry begins with `- `"
+    reason = f"{value!r} is not a group of settings"
+    if first["type"] == "dict_type":
+        return f"{reason}: write NAME: VALUE" if path.endswith(".labels") else reason
+    if isinstance(value, bool) and "enabled" in _names_at(root, first["loc"]):
+        return f"{reason}: write {{enabled: {str(value).lower()}}}"
+    return reason
+
+
 def _explained(error: ValidationError, prefix: str, root: type[BaseModel]) -> SettingsError:
     """The first problem as a sentence: `alerts.low_quality.threshold: 130 is over 100`.
 
@@ -187,14 +214,18 @@ def _explained(error: ValidationError, prefix: str, root: type[BaseModel]) -> Se
         word, bound = _BOUNDS[first["type"]]
         return SettingsError(path, f"{first['input']} is {word} {first['ctx'][bound]:g}{_example(root, first['loc'])}")
     if first["type"] == "extra_forbidden":
+        if path in Alerts.model_fields:
+            return SettingsError(path, "no such setting here: it belongs under alerts")
         return SettingsError(path, no_such_setting(str(first["loc"][-1]), _names_at(root, first["loc"][:-1])))
-    if first["type"] in ("model_type", "dict_type"):
-        return SettingsError(path or "the policy", f"{first['input']!r} is not a group of settings")
     # A receiver's wrong value may be its address, which is a secret.
     shown = "the value" if path.startswith("receivers") else repr(first["input"])
+    if first["type"] in ("model_type", "dict_type", "list_type"):
+        return SettingsError(path or "the policy", _wrong_group(first, path, root))
     if first["type"] in ("float_parsing", "int_parsing", "float_type", "int_type"):
         remedy = f"write the number alone, without a unit{_example(root, first['loc'])}"
         return SettingsError(path, f"{shown} is no number: {remedy}")
+    if first["type"] in _REMEDIES:
+        return SettingsError(path, f"{shown} {_REMEDIES[first['type']]}")
     reason = in_own_words(first["msg"])
     reason = reason[0].lower() + reason[1:]
     return SettingsError(path, reason if first["type"] in ("missing", "value_error") else f"{shown}: {reason}")

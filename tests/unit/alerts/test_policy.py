@@ -99,6 +99,31 @@ def test_a_wrong_setting_is_named_by_its_path(tmp_path: Path, text: str, path: s
     assert reason in caught.value.reason
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("receivers:", "receivers: is empty: write what belongs below it, or leave the line out (policy.yaml, line 1)"),
+        ("alerts:\n  black: off", "alerts.black: False is not a group of settings: write {enabled: false} (policy.yaml, line 2)"),
+        ("alerts:\n  black: {enabled: never}", "'never' is neither true nor false: write one of them (policy.yaml, line 2)"),
+        ("# limits\nlow_quality: {threshold: 30}",
+         "low_quality: no such setting here: it belongs under alerts (policy.yaml, line 2)"),
+        ("overrides:\n- labels: {a: b}\n  alerts: {}\n- labels: {room: 7}\n  alerts: {}",
+         "overrides[1].labels.room: 7 is no text: write it in quotes (policy.yaml, line 4)"),
+        ("overrides:\n- labels: [tier]\n  alerts: {}", "is not a group of settings: write NAME: VALUE (policy.yaml, line 2)"),
+        ("receivers: {ops: {type: slack}}", "receivers: is no list: each entry begins with `- ` (policy.yaml, line 1)"),
+        ("receivers:\n- name: ops\n  type: json\n  url: http://x\n  kinds: black",
+         "receivers[0].kinds: is no list: write [black, frozen] (policy.yaml, line 5)"),
+        ("receivers:\n- name: Ops Room\n  type: json\n  url: http://x", "is no name: write small letters, digits and -"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_line_and_what_to_write(tmp_path: Path, lines: str, message: str) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(lines)
+    with pytest.raises(SettingsError) as caught:
+        load_policy(file)
+    assert message in str(caught.value)
+
+
 def test_a_missing_file_is_named_in_the_error() -> None:
     with pytest.raises(SettingsError, match=r"FVQ_ALERT_POLICY: nowhere\.yaml cannot be read"):
         load_policy(Path("nowhere.yaml"))
