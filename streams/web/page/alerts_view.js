@@ -41,13 +41,17 @@ class AlertsView {
   }
 
   opened() {
+    const kept = this.app.memory.alerts; // who comes back from an alert goes on where they were
+    if (kept) [this.active, this.last, this.most] = [kept.active, kept.last, kept.most];
     this.draw();
+    if (this.active !== null && this.entries.length) this.move(0);
     this.readGroups();
     this.readOver();
     this.timer = setInterval(() => this.refresh(), REFRESH_SECONDS * 1000);
   }
 
   close() {
+    this.app.memory.alerts = { active: this.active, last: this.last, most: this.most };
     clearInterval(this.timer);
     clearTimeout(this.typing);
     this.stop.abort();
@@ -124,7 +128,7 @@ class AlertsView {
     const items = this.past.filter(({ alert }) => this.app.fleet.passesAlert(alert));
     const lines = items.map(({ alert, ack }) => make("tr", {},
       make("td", { title: bothClocks(alert.started_at) }, `${clock(alert.started_at)} to ${clock(alert.ended_at)} (${length(seconds(alert.ended_at) - seconds(alert.started_at))})`),
-      make("td", {}, streamLink(alert)), make("td", {}, make("a", { href: alertPath(alert.alert_id) }, words(alert.kind))),
+      make("td", {}, streamLink(alert, streamPathOf(alert))), make("td", {}, make("a", { href: alertPath(alert.alert_id) }, words(alert.kind))),
       make("td", {}, whyOf(alert)), make("td", {}, ack ? printable(ack.by) : "")));
     const { query } = this.app.route;
     const filtered = query.has("label") || query.has("q");
@@ -278,8 +282,8 @@ function order(one, other) {
   return one.ack ? older : rankOf(one.alert) - rankOf(other.alert) || older;
 }
 
-function streamLink(alert) {
-  const link = make("a", { href: streamPath(alert.stream_id) }, idText(alert.stream_id, 40));
+function streamLink(alert, path = streamPath(alert.stream_id)) {
+  const link = make("a", { href: path }, idText(alert.stream_id, 40));
   return alert.rendition ? make("span", {}, link, " ", make("span", { class: "dim" }, printable(alert.rendition))) : link;
 }
 

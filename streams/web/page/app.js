@@ -44,7 +44,7 @@ const app = {
 
   // Opens a path of this page; `replace` leaves no entry in the history.
   go(path, replace = false) {
-    history[replace ? "replaceState" : "pushState"](null, "", path);
+    write(path, replace);
     show();
   },
 
@@ -54,7 +54,7 @@ const app = {
   // Changes names of the query without opening the view anew.
   change(changes, replace = true) {
     const query = changed(app.route.query, changes).toString();
-    history[replace ? "replaceState" : "pushState"](null, "", location.pathname + (query && `?${query}`));
+    write(location.pathname + (query && `?${query}`), replace);
     app.route = parse(location);
     linkViews();
   },
@@ -104,6 +104,12 @@ const app = {
       make("p", {}, printable(error.message)), make("button", { type: "button", onClick: show }, "Try again"));
   },
 };
+
+// Writes the address. An entry of the history that this page has made says so: there is a view of it to go back to.
+function write(path, replace) {
+  if (replace) history.replaceState(history.state, "", path);
+  else history.pushState({ inside: true }, "", path);
+}
 
 const labels = () => app.route.query.getAll("label");
 
@@ -289,7 +295,7 @@ function bind() {
 
 function back() {
   if (app.route.view === "fleet") app.view.escape();
-  else if (history.length > 1 && app.memory.fleet) history.back();
+  else if (history.state?.inside) history.back();
   else app.go(`/${app.keptQuery() && `?${app.keptQuery()}`}`);
 }
 

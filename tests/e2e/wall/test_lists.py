@@ -98,6 +98,30 @@ def test_keys_lead_from_an_alert_to_its_stream_at_that_time(operator: Operator) 
     operator.sees(lambda: unquote(operator.path()) == unquote(stream))
 
 
+def test_who_comes_back_from_an_alert_goes_on_at_its_row(operator: Operator) -> None:
+    operator.opens("/alerts")
+    rows(operator, "Open alerts")
+    operator.press("j", "j", "j", "j")
+    chosen = marked(operator, "Open alerts")
+    operator.press(Keys.ENTER)
+    operator.sees(lambda: operator.path() == f"/alerts/{chosen[0]}" and "Copy link" in operator.text())
+    operator.press(Keys.ESCAPE)
+    operator.sees(lambda: operator.path() == "/alerts")
+    operator.sees(lambda: marked(operator, "Open alerts") == chosen)
+    following = operator.browser.execute_script("return document.querySelector('tr.active').nextElementSibling.dataset.id")
+    operator.press("j")
+    assert marked(operator, "Open alerts") == [following]
+    operator.has_no_complaint()
+
+
+def test_an_alert_that_a_link_has_opened_leads_back_to_the_fleet(operator: Operator) -> None:
+    operator.opens("/alerts")
+    operator.opens(operator.real_path("ALERT"))
+    operator.sees(lambda: "Copy link" in operator.text())
+    operator.press(Keys.ESCAPE)
+    operator.sees(lambda: operator.path() == "/")
+
+
 NO_ANSWER = """
 window.refused = new Set();
 window.fetch = async (address) => {
