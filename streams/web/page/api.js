@@ -1,5 +1,6 @@
 // Requests to the server's API. Every refusal becomes an ApiError whose message a person can act on.
 import { part } from "./address.js";
+import { guessClock } from "./time.js";
 
 const ROOT = "/api/v1";
 
@@ -26,6 +27,7 @@ async function ask(method, path, body = undefined, { signal, headers = {} } = {}
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The server does not answer.");
   }
+  guessClock(answer.headers.get("Date"));
   if (answer.ok) return answer;
   const content = await answer.json().catch(() => null);
   const wait = Number(answer.headers.get("Retry-After"));
@@ -47,12 +49,18 @@ export async function call(method, path, body = undefined, options = {}) {
 
 export const read = (path, query, options) => call("GET", query ? `${path}?${new URLSearchParams(query)}` : path, undefined, options);
 
-// All items of a list, page after page.
+// For `catch`: an answer without content where the server knows no such thing. Other errors stay errors.
+export const orNothing = (empty) => (error) => {
+  if (error.status === 404) return empty;
+  throw error;
+};
+
+// All items of a list, page after page. query.limit: of a page, where the list gives less than a thousand.
 export async function readAll(path, query, options) {
   const items = [];
   let cursor = null;
   do {
-    const page = await read(path, { ...query, limit: "1000", ...(cursor ? { cursor } : {}) }, options);
+    const page = await read(path, { limit: "1000", ...query, ...(cursor ? { cursor } : {}) }, options);
     items.push(...page.items);
     cursor = page.next;
   } while (cursor);

@@ -1,5 +1,5 @@
 // A stream's segments as a table: the latest, to which the socket adds, or those around a time that was chosen in the course.
-import { read, stream } from "./api.js";
+import { orNothing, read, readAll, stream } from "./api.js";
 import { make, printable, setText } from "./dom.js";
 import { chip, levelOf } from "./levels.js";
 import { bothClocks, clock, iso, seconds } from "./time.js";
@@ -7,6 +7,8 @@ import { bothClocks, clock, iso, seconds } from "./time.js";
 const KEPT = 120; // segments that the page keeps of the stream while it is open
 const SHOWN = 30;
 const AROUND = 60; // seconds before and after a chosen time
+const NEAREST = 120; // of the segments around it: with many renditions those of fewer seconds
+const MOST_READ = "400"; // segments that the server gives at once
 
 export class Segments {
   // chosen(): {rendition, at} of the address, each null for none. toNow(): leaves the chosen time.
@@ -62,14 +64,16 @@ export class Segments {
     this.reading = true;
     setText(this.heading, at ? `Segments around ${clock(at)}` : "Segments");
     this.toNow.hidden = !at;
-    const query = { limit: String(at ? 2 * AROUND : SHOWN), ...(rendition ? { rendition } : {}) };
+    const query = { limit: at ? MOST_READ : String(SHOWN), ...(rendition ? { rendition } : {}) };
     if (at) Object.assign(query, { from: iso(at - AROUND), to: iso(at + AROUND) });
+    const [path, options] = [stream(this.id, "/segments"), { signal: this.stop.signal }];
     try {
-      const { items } = await read(stream(this.id, "/segments"), query, { signal: this.stop.signal });
+      const answer = at ? readAll(path, query, options) : read(path, query, options).then((page) => page.items);
+      const items = await answer.catch(orNothing([]));
       if (turn !== this.turn) return;
       this.reading = false;
       this.problem = "";
-      if (at) this.past = items;
+      if (at) this.past = nearest(items, at);
       else items.forEach((score) => this.take(score));
       this.draw();
     } catch (error) {
@@ -122,4 +126,11 @@ export class Segments {
     const row = this.table.contains(document.activeElement) ? this.list.children[this.active] : null;
     return row ? [row.dataset.segment, row.dataset.rendition] : [];
   }
+}
+
+// The segments that start nearest to a time, in their order.
+function nearest(scores, at) {
+  const away = (score) => Math.abs(seconds(score.start) - at);
+  const farthest = scores.map(away).sort((one, other) => one - other)[NEAREST - 1] ?? Infinity;
+  return scores.filter((score) => away(score) <= farthest);
 }

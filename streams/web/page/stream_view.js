@@ -1,7 +1,7 @@
 // One stream: its course, its alerts under it, its signals against what is usual, its segments, its good and bad picture, its clips.
 import { alertPath } from "./address.js";
 import { whyOf } from "./alerts_view.js";
-import { read, stream } from "./api.js";
+import { orNothing, read, stream } from "./api.js";
 import { courseChart, drawSignal, lanesOf, medians, withGaps } from "./chart.js";
 import { comparePictures } from "./compare.js";
 import { clipCard } from "./clips_view.js";
@@ -29,6 +29,7 @@ const RANGES = { "10m": [600, "10 min"], "1h": [3600, "1 h"], "6h": [21_600, "6 
 const PICTURE_SECONDS = 10; // between two pictures of a stream: it may have turned bad so long before the first bad one
 const POINTS = 500; // of a course
 const BAR_HEIGHT = 14; // pixels of a row of alerts under the course
+const GONE = { labels: {}, renditions: [], rendition: null, last: [] }; // a stream that the wall knows no more, and the store does
 
 export const openStream = (app) => new StreamView(app);
 
@@ -176,8 +177,11 @@ class StreamView {
     try {
       this.detail = await read(stream(this.id), null, { signal });
     } catch (error) {
-      this.unread(error);
-      return;
+      if (error.status !== 404 || !(this.detail === GONE || await this.hasPast(query))) {
+        this.unread(error);
+        return;
+      }
+      this.detail = GONE;
     }
     if (this.failed) { // the stream is there, or there again: what could not be read before may be read now
       this.failed = false;
@@ -187,7 +191,7 @@ class StreamView {
     this.drawDetail();
     try {
       const [course, health, alerts] = await Promise.all([
-        read(stream(this.id, "/scores"), query, { signal }),
+        read(stream(this.id, "/scores"), query, { signal }).catch(orNothing({ items: [], step: 0 })),
         read("/health", null, { signal }).catch(() => null),
         read("/alerts", { stream_id: this.id, state: "all", limit: "100" }, { signal }).catch(() => ({ items: [] })),
       ]);
@@ -204,13 +208,19 @@ class StreamView {
     }
   }
 
+  // Whether the store has scores of the time that is asked for.
+  async hasPast(query) {
+    return read(stream(this.id, "/scores"), query, { signal: this.stop.signal }).then(({ items }) => items.length > 0, () => false);
+  }
+
   // What is known stays in sight while the server does not answer: the page says that it is old.
   unread(error) {
     const notice = this.app.failed(error);
     if (!notice) return;
     this.failed = true;
     if (this.detail && error.status !== 404) return;
-    this.element.replaceChildren(make("div", { class: "scroll" }, make("div", { class: "title" }, make("h2", {}, idText(this.id, 60))), notice));
+    this.element.replaceChildren(make("div", { class: "scroll" }, make("div", { class: "title" }, make("h2", {}, idText(this.id, 60))), notice,
+      error.status === 404 ? make("p", { class: "dim" }, "The wall knows a stream for a day after its last segment. A link with a time (?at=), as those of alerts, shows what the store keeps for longer.") : ""));
   }
 
   readRest() {
@@ -239,6 +249,10 @@ class StreamView {
     this.renditions.value = this.rendition ?? "";
     this.renditions.hidden = names.length < 2 && !gone;
     for (const score of detail.last) this.segments.take(score);
+    if (detail === GONE) {
+      this.stateKey = null;
+      this.stateText.replaceChildren("Nothing has come for a day: the wall does not follow it any more.");
+    }
     // One rendition's: what is usual for one is not for another.
     this.measured = detail.renditions.find((one) => (one.rendition ?? null) === (this.rendition ?? detail.rendition));
     setText(this.signalsHeading, `Signals of the last segments${this.measured?.rendition ? ` of ${printable(this.measured.rendition)}` : ""}, dotted: usual`);
@@ -318,7 +332,8 @@ class StreamView {
     if (!this.app.may.has("media")) return;
     const turn = ++this.turn; // another time may be chosen before the answer
     try {
-      const pair = await read(stream(this.id, "/compare"), this.at ? { at: iso(this.at) } : null, { signal: this.stop.signal });
+      const pair = await read(stream(this.id, "/compare"), this.at ? { at: iso(this.at) } : null, { signal: this.stop.signal })
+        .catch(orNothing({ good: null, bad: null }));
       if (turn !== this.turn) return;
       this.pictures.replaceChildren(comparePictures(pair));
       this.readBoth(this.at ?? seconds(pair.bad?.start), turn);

@@ -15,6 +15,13 @@ export function followClock(at) {
   known = true;
 }
 
+// Before the first frame: the server's time to the second, as each of its answers has it, so that what is asked for meanwhile is about now
+// where this browser's clock is wrong.
+export function guessClock(date) {
+  const at = Date.parse(date) / 1000;
+  if (!known && Number.isFinite(at)) skew = at - Date.now() / 1000;
+}
+
 // The server's time now, seconds since 1970.
 export const now = () => Date.now() / 1000 + skew;
 
