@@ -1,7 +1,7 @@
 """The wall's reader: an agent that reads the topics, and hands what it has parsed to the event loop in batches.
 
 At the start it reads the alert agent's states, so that the whole fleet stands, then the scores of the last two minutes, the
-alerts of the last day, the pictures of two minutes, and all acknowledgements; then it follows them all. It is in no group:
+alerts of the last week, the pictures of two minutes, and all acknowledgements; then it follows them all. It is in no group:
 every wall reads everything, so several walls show the same. After a failure it goes on where it was.
 """
 
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from scorer.exposition import from_zero
@@ -46,10 +47,15 @@ from streams.web.reading import read_score
 log = logging.getLogger(__name__)
 
 RECENT_SECONDS: dict[str, float] = {
-    SCORES_TOPIC: 120.0, ALERTS_TOPIC: 86400.0, MODELS_TOPIC: 0.0, ALERT_ACKS_TOPIC: 0.0, PICTURES_TOPIC: 120.0,
+    SCORES_TOPIC: 120.0, ALERTS_TOPIC: 7 * 86400.0, MODELS_TOPIC: 0.0, ALERT_ACKS_TOPIC: 0.0, PICTURES_TOPIC: 120.0,
 }  # fmt: skip
 """What is read of each topic at the start: the messages of so many seconds, 0 for all that it holds. A thousand streams have
-0.3 MB of pictures a second, and a dozen pictures in two minutes each."""
+0.3 MB of pictures a second, and a dozen pictures in two minutes each. Links to alerts are opened for days; by default the topic
+has them for a week."""
+
+FIRED_SECONDS = 86400.0
+"""An alert that fired so long before the start, and fires still, is in its stream's state. One that is not there was left by
+`fvq forget`, and nobody ends it."""
 
 POLL_SECONDS, POLL_RECORDS = 0.1, 2000
 
@@ -94,6 +100,7 @@ class Follower:
         self._recent = {connection.named(topic): seconds for topic, seconds in RECENT_SECONDS.items()}
         self._scores, self._states = connection.named(SCORES_TOPIC), connection.named(ALERT_STATE_TOPIC)
         self._changes = {connection.named(topic): change for topic, change in CHANGES.items()}
+        self._changes[connection.named(ALERTS_TOPIC)] = partial(_alert_change, since=time.time() - FIRED_SECONDS)
         from_zero(metrics.MESSAGES, *self._changes)
         self._progress = Progress()
         self._bad = 0
@@ -241,8 +248,11 @@ def _score_change(record: Any) -> Change:
     return lambda live: live.add_score(score, value, received)
 
 
-def _alert_change(record: Any) -> Change:
+def _alert_change(record: Any, since: float = 0.0) -> Change | None:
+    """since: what fired before this time, seconds since 1970, is left out until it is over."""
     alert = QualityAlert.from_bytes(record.value)
+    if alert.state == "firing" and record.timestamp / 1000 < since:
+        return None
     return lambda live: live.add_alert(alert)
 
 

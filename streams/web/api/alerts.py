@@ -11,7 +11,7 @@ from streams.errors import BrokerError
 from streams.events import AlertAcknowledgement, AlertKind, QualityAlert
 from streams.web.api.answers import iso
 from streams.web.api.cursors import page_of
-from streams.web.api.problems import ApiError, not_found
+from streams.web.api.problems import ApiError, empty_range, not_found
 from streams.web.api.queries import AckBody, AlertsQuery
 from streams.web.api.rows import as_csv
 from streams.web.api.table import Call, json_answer, tag_of, with_next
@@ -32,11 +32,15 @@ async def alerts(call: Call) -> web.Response:
     query: AlertsQuery = call.query
     if unknown := set(query.kind) - set(KINDS):
         raise ApiError(400, f"kind: {min(unknown)!r} is none of {', '.join(KINDS)}", "kind")
+    if query.start is not None and query.end is not None and query.start >= query.end:
+        raise empty_range()
     labels = query.labels()
     chosen = [
         alert
         for alert in call.wall.live.alerts.values()
         if _is_in(call, alert, query.state)
+        and (query.start is None or alert.ended_at is None or alert.ended_at > query.start)
+        and (query.end is None or alert.started_at < query.end)
         and (not query.kind or alert.kind in query.kind)
         and (query.stream_id is None or alert.stream_id == query.stream_id)
         and (not query.q or has_text(alert.stream_id, alert.labels, query.q))

@@ -94,6 +94,8 @@ class AlertsQuery(LabelQuery):
     q: str | None = Field(
         default=None, max_length=256, description="Only alerts whose stream's id or a label, as name:value, has this text."
     )
+    start: Time | None = Field(default=None, alias="from", description="Only alerts that were not over by this time.")
+    end: Time | None = Field(default=None, alias="to", description="Only alerts that fired before this time.")
     cursor: Cursor = None
     limit: Limit = 100
     format: Form = "json"

@@ -44,6 +44,19 @@ async def test_alerts_are_listed_by_state_kind_and_stream(client: TestClient, se
     assert {entry["alert"]["labels"]["tier"] for entry in tier} == {"premium"}
 
 
+async def test_alerts_of_a_time_are_those_that_were_open_then(client: TestClient, seeded: Fleet) -> None:
+    known = list(seeded.live.alerts.values())
+    ends = [alert.ended_at for alert in known if alert.ended_at is not None]
+    start = max(ends)
+    listed = (await get(client, f"/alerts?state=all&limit=1000&from={quote(start.isoformat())}"))["items"]
+    assert {entry["alert"]["alert_id"] for entry in listed} == {alert.alert_id for alert in known if alert.ended_at is None}
+    end = min(ends)
+    listed = (await get(client, f"/alerts?state=all&limit=1000&to={quote(end.isoformat())}"))["items"]
+    assert {entry["alert"]["alert_id"] for entry in listed} == {alert.alert_id for alert in known if alert.started_at < end}
+    assert 0 < len(listed) < len(known)
+    assert (await get(client, "/alerts?from=1790000000&to=1790000000", 400))["field"] == "from"
+
+
 async def test_an_acknowledgement_from_its_making_to_its_end(client: TestClient, seeded: Fleet) -> None:
     alert = next(alert for alert in seeded.live.firing() if alert.alert_id not in seeded.live.acks)
     path = f"{ROOT}/alerts/{alert.alert_id}"
