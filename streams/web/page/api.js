@@ -3,6 +3,7 @@ import { part } from "./address.js";
 import { guessClock } from "./time.js";
 
 const ROOT = "/api/v1";
+const LONGEST = 60_000; // ms: a connection that was lost on its way, as with a VPN, would be waited for without end
 
 export class ApiError extends Error {
   constructor(status, message, wait = null) {
@@ -12,19 +13,28 @@ export class ApiError extends Error {
   }
 }
 
+// A signal that ends a request with all of its answer: when the caller's does, or once it has lasted too long.
+function ending(signal) {
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(), LONGEST);
+  if (signal?.aborted) stop.abort();
+  signal?.addEventListener("abort", () => stop.abort(), { once: true });
+  return stop.signal;
+}
+
 // method, path below /api/v1, body as JSON, headers. Returns the answer, whose content nobody has read yet.
 async function ask(method, path, body = undefined, { signal, headers = {} } = {}) {
   let answer;
   try {
     answer = await fetch(ROOT + path, {
       method,
-      signal,
+      signal: ending(signal),
       credentials: "same-origin",
       headers: { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (signal?.aborted) throw error;
     throw new ApiError(0, "The server does not answer.");
   }
   guessClock(answer.headers.get("Date"));
@@ -42,7 +52,7 @@ export async function call(method, path, body = undefined, options = {}) {
   try {
     return await answer.json();
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (options.signal?.aborted) throw error;
     throw new ApiError(answer.status, "The server's answer cannot be read.");
   }
 }

@@ -19,6 +19,7 @@ import { viewsDialog } from "./views.js";
 
 const OPENERS = { fleet: openFleet, stream: openStream, alerts: openAlerts, alert: openAlert, clips: openClips };
 const HEALTH_SECONDS = 30;
+const SESSION_SECONDS = 3; // so long nothing is shown while the server has not said what the person may do
 
 const stored = {
   read(name, other) {
@@ -38,6 +39,7 @@ const app = {
   view: null,
   known: false, // a snapshot has come
   may: new Set(["read"]), // the scopes of who is signed in
+  asked: false, // whether the server has said so
   summary: null,
   shift: null, // the latest change of a model
   starting: "", // why the server has no state yet
@@ -228,6 +230,7 @@ function onFrame(frame) {
 
 function onState(state) {
   if (state === "refused") app.signIn();
+  if (state === "live" && !app.asked) readSession();
   if (state === "waiting") readHealth(); // a server that answers, but has not read its topics yet, refuses the socket
   tick();
 }
@@ -308,13 +311,19 @@ async function signInByLink() {
 
 // What the person may do: pictures, acknowledging and rating are scopes of their own.
 async function readSession() {
+  const before = [...app.may].join();
   try {
     app.may = new Set((await read("/session")).scopes);
+    app.asked = true;
   } catch (error) {
-    app.may = new Set(["read"]);
-    if (error.status === 401) app.signIn();
+    if (error.status === 401) {
+      app.may = new Set(["read"]);
+      app.asked = true;
+      app.signIn();
+    }
   }
   for (const scope of ["ack", "rate", "media"]) document.body.classList.toggle(`no-${scope}`, !app.may.has(scope));
+  if (app.view && [...app.may].join() !== before) show();
 }
 
 async function readHealth() {
@@ -327,7 +336,7 @@ choices();
 bind();
 app.live = new Live({ onFrame, onState });
 await signInByLink();
-await readSession();
+await Promise.race([readSession(), new Promise((go) => { setTimeout(go, SESSION_SECONDS * 1000); })]);
 app.live.connect(labels()); // after all modules are there: a first frame must not arrive before its reader
 show();
 setInterval(tick, 1000);

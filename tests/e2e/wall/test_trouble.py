@@ -245,3 +245,53 @@ def test_the_narrowest_phone_still_shows_whose_row_it_is(operator: Operator) -> 
         "return [...document.querySelectorAll('#rows .row:not([hidden]) .open')].map((id) => id.getBoundingClientRect().width)"
     )
     assert min(widths) >= 80
+
+
+FIRST_SESSION = """
+const real = window.fetch;
+let first = true;
+window.fetch = (address, options) => {
+  if (!String(address).endsWith("/session") || !first) return real(address, options);
+  first = false;
+  return ANSWER;
+};
+"""
+"""What the server says of who is signed in goes wrong once, as the page is opened."""
+
+
+@pytest.mark.parametrize("answer", ["new Promise(() => {})", "Promise.resolve(new Response('', { status: 503 }))"])
+def test_what_a_person_may_do_is_asked_again_where_there_was_no_answer(operator: Operator, answer: str) -> None:
+    source = {"source": FIRST_SESSION.replace("ANSWER", answer)}
+    script = operator.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", source)
+    try:
+        operator.opens()
+        operator.sees_rows()
+        buttons = "return [...document.querySelectorAll('.row [data-does=ack]')].filter((one) => one.checkVisibility()).length"
+        operator.sees(lambda: operator.browser.execute_script(buttons))
+        operator.press("j", "a")
+        operator.sees(lambda: "cknowledge" in operator.dialog())
+        operator.press(Keys.ESCAPE)
+    finally:
+        operator.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
+HANGING = """
+const done = arguments[0];
+const wait = window.setTimeout;
+window.setTimeout = (run, ms) => wait(run, ms === 60_000 ? 20 : ms);
+window.fetch = (_, { signal }) => new Promise((_, fail) => {
+  signal?.addEventListener("abort", () => fail(new DOMException("ended", "AbortError")));
+});
+import("/api.js").then(async ({ call }) => {
+  const own = new AbortController();
+  const stopped = call("GET", "/x", undefined, { signal: own.signal }).catch((error) => error.name);
+  own.abort();
+  done([await call("PUT", "/alerts/x/ack", {}).catch((error) => error.message), await stopped]);
+});
+"""
+"""A connection that was lost on its way: no request is answered. A minute is a moment."""
+
+
+def test_a_request_that_nobody_answers_ends_with_a_message(operator: Operator) -> None:
+    operator.opens()
+    assert operator.browser.execute_async_script(HANGING) == ["The server does not answer.", "AbortError"]
