@@ -43,7 +43,7 @@ async def alerts(call: Call) -> web.Response:
         and (query.end is None or alert.started_at < query.end)
         and (not query.kind or alert.kind in query.kind)
         and (query.stream_id is None or alert.stream_id == query.stream_id)
-        and (not query.q or has_text(alert.stream_id, alert.labels, query.q))
+        and (not query.q or _has_text(alert, query.q))
         and labels.admits(alert.labels)
         and call.sees(alert.labels)
     ]
@@ -139,6 +139,12 @@ def _is_in(call: Call, alert: QualityAlert, state: str) -> bool:
         return alert.state == state
     acked = call.wall.live.acknowledged(alert.alert_id, call.now)
     return alert.state == "firing" and acked == (state == "acknowledged")
+
+
+def _has_text(alert: QualityAlert, text: str) -> bool:
+    """Whether an alert's stream, a label or its kind has this text; a kind also as the page writes it: `quality drop`."""
+    kinds = (alert.kind, alert.kind.replace("-", " "))
+    return has_text(alert.stream_id, alert.labels, text) or any(text.casefold() in kind for kind in kinds)
 
 
 def _key(alert: QualityAlert) -> tuple[float, str]:

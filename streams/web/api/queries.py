@@ -92,7 +92,9 @@ class AlertsQuery(LabelQuery):
     kind: list[str] = Field(default_factory=list, max_length=12, description="Only alerts of these kinds.")
     stream_id: str | None = Field(default=None, max_length=256, description="Only alerts of this stream.")
     q: str | None = Field(
-        default=None, max_length=256, description="Only alerts whose stream's id or a label, as name:value, has this text."
+        default=None,
+        max_length=256,
+        description="Only alerts whose stream's id, a label, as name:value, or kind has this text.",
     )
     start: Time | None = Field(default=None, alias="from", description="Only alerts that were not over by this time.")
     end: Time | None = Field(default=None, alias="to", description="Only alerts that fired before this time.")

@@ -172,7 +172,7 @@ function drawFilters() {
   if (document.activeElement !== search) search.value = app.route.query.get("q") ?? "";
 }
 
-const search = make("input", { type: "search", id: "search", placeholder: "id, or tier:premium", "aria-label": "Filter by id or label (/)" });
+const search = make("input", { type: "search", id: "search", placeholder: "id, black, or tier:premium", "aria-label": "Filter by id, by what is wrong, or by label (/)" });
 get("filters").append(search);
 search.addEventListener("input", () => {
   app.change({ q: search.value.trim() || null });

@@ -1,6 +1,6 @@
 // The state of all streams, as columns, and the order of their rows. Pure: it knows no element and no socket, and is given the time.
 import { printable } from "./dom.js";
-import { LOW, SCORELESS, levelOf, rankOf } from "./levels.js";
+import { LOW, SCORELESS, levelOf, rankOf, words } from "./levels.js";
 
 export const LINGER = 10; // seconds that a row stays in its place after all is good again, so that it does not vanish under the hand
 export const POINTS = 60; // of a sparkline
@@ -213,12 +213,18 @@ export class Fleet {
   }
 
   passes(index) {
-    return !this.gone[index] && (!this.text || has(this.searched[index], this.text));
+    return !this.gone[index] && (!this.text || has(this.searched[index], this.text) || has(this.troubles(index), this.text));
   }
 
-  // Whether an alert is of a stream that the text filters for.
-  passesAlert({ stream_id: id, labels = {} }) {
-    return !this.text || has(searchedOf({ id, labels }), this.text);
+  // What is wrong with a stream, in the words by which the filter finds it: its state, and the kinds of its alerts.
+  troubles(index) {
+    const kinds = [...this.alertIds.get(this.ids[index]) ?? []].map((id) => this.alerts.get(id).alert.kind);
+    return [this.states[index], ...kinds].filter((name) => name !== "ok").flatMap((name) => [name, words(name)]);
+  }
+
+  // Whether an alert is of a stream, or of a kind, that the text filters for.
+  passesAlert({ stream_id: id, labels = {}, kind }) {
+    return !this.text || has([...searchedOf({ id, labels }), kind, words(kind)], this.text);
   }
 
   // Orders all streams. now: the server's time, seconds.

@@ -38,6 +38,19 @@ def test_the_filter_s_text_holds_for_alerts(operator: Operator) -> None:
     operator.has_no_complaint()
 
 
+def test_the_filter_finds_what_is_wrong(operator: Operator) -> None:
+    firing = operator.asks("GET", "/alerts?state=firing&kind=no-segments&limit=1000")["items"]
+    silent = {entry["alert"]["stream_id"] for entry in firing}
+    operator.opens()
+    operator.sees_rows()
+    operator.press("/", *"No segm")
+    operator.sees(lambda: {row["id"] for row in operator.rows()} == silent)
+    operator.opens("/alerts?q=frozen")
+    kinds = "return [...document.querySelectorAll('table.alerts a[href*=\\'/alerts/\\']')].map((one) => one.textContent)"
+    operator.sees(lambda: set(operator.browser.execute_script(kinds)) == {"frozen"})
+    operator.has_no_complaint()
+
+
 def test_labels_and_the_filter_s_text_hold_for_clips(operator: Operator) -> None:
     clips = operator.asks("GET", "/clips?limit=1000")["items"]
     operator.opens("/clips?label=tier:premium")

@@ -42,6 +42,8 @@ async def test_alerts_are_listed_by_state_kind_and_stream(client: TestClient, se
     assert all(stream_id.casefold() in entry["alert"]["stream_id"].casefold() for entry in found)
     tier = (await get(client, "/alerts?limit=1000&q=tier:prem"))["items"]
     assert {entry["alert"]["labels"]["tier"] for entry in tier} == {"premium"}
+    drops = (await get(client, "/alerts?state=all&limit=1000&q=quality%20drop"))["items"]
+    assert {entry["alert"]["kind"] for entry in drops} == {"quality-drop"}
 
 
 async def test_alerts_of_a_time_are_those_that_were_open_then(client: TestClient, seeded: Fleet) -> None:
