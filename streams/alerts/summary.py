@@ -19,7 +19,18 @@ def describe(alert: QualityAlert) -> str:
         return f"{source}: {_problem(alert)}, since {alert.started_at:%H:%M:%S} UTC"
     assert alert.ended_at is not None
     seconds = (alert.ended_at - alert.started_at).total_seconds()
-    return f"{source}: {alert.kind} is over after {seconds:.0f} s, since {alert.ended_at:%H:%M:%S} UTC"
+    return f"{source}: {alert.kind} is over after {_lasted(seconds)}, since {alert.ended_at:%H:%M:%S} UTC"
+
+
+def _lasted(seconds: float) -> str:
+    """A length of time as people say it: `16 s`, `12 min`, `8 h 2 min`, `2 d 4 h`."""
+    whole = round(seconds)
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if whole < 120:
+        return f"{whole} s"
+    if hours < 1:
+        return f"{minutes} min"
+    return f"{hours} h {minutes % 60} min" if days < 1 else f"{days} d {hours % 24} h"
 
 
 def _problem(alert: QualityAlert) -> str:

@@ -27,6 +27,18 @@ def test_every_kind_has_a_sentence_that_names_the_stream(kind: AlertKind) -> Non
 
 
 @pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(119.6, "2 min"), (119, "119 s"), (725, "12 min"), (3599, "59 min"), (28_923, "8 h 2 min"), (188_000, "2 d 4 h")],
+)
+def test_a_long_alert_is_told_in_hours_or_days(seconds: float, told: str) -> None:
+    alert = QualityAlert(
+        alert_id="1", stream_id="a", kind="black", state="resolved", started_at=BEGAN, value=1, segment_id="a/1",
+        ended_at=BEGAN + timedelta(seconds=seconds),
+    )  # fmt: skip
+    assert f"black is over after {told}, since" in describe(alert)
+
+
+@pytest.mark.parametrize(
     ("name", "shown"),
     [
         ("a\n:white_check_mark: all is well", r"a\n:white_check_mark: all is well"),
