@@ -6,8 +6,9 @@ An acknowledgement ends with its alert, when it is taken back, or at its `until`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,6 +16,7 @@ from scorer.errors import in_own_words
 from streams.errors import EventError
 from streams.events import AlertAcknowledgement, QualityAlert
 from streams.events.base import UtcTime
+from streams.text import printable
 
 MOST_KNOWN = 100_000
 """Acknowledgements that are kept; the oldest ones are forgotten first."""
@@ -35,12 +37,31 @@ def acknowledge(
         raise EventError.of(error) from None
 
 
-def ending(text: str) -> datetime:
-    """The end that somebody typed. Raises `EventError` where it is no time."""
+def ending(text: str, at: datetime) -> datetime:
+    """The end that somebody typed: a time, or how long after `at` it is, as `90m`, `2h` or `1d`.
+
+    Raises `EventError` where it is neither.
+    """
+    if length := re.fullmatch(r"(\d{1,4})([mhd])", text.strip()):
+        return at + int(length[1]) * UNITS[length[2]]
     try:
         return TypeAdapter(UtcTime).validate_python(text)
     except ValidationError as error:
-        raise EventError("until", in_own_words(error.errors()[0]["msg"])) from None
+        raise EventError("until", f"{in_own_words(error.errors()[0]['msg'])}, or how long it lasts, as 2h or 30m") from None
+
+
+UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def check_is_free(held: AlertAcknowledgement | None, by: str) -> None:
+    """Raise `EventError` where somebody else's acknowledgement holds: a new one would replace its note and its end.
+
+    held: the one that holds now. by: who wants to acknowledge the alert.
+    """
+    if held is not None and held.by != by:
+        note = f" ({printable(held.note)})" if held.note else ""
+        who = f"{printable(held.by)} has acknowledged it already{note}"
+        raise EventError("", f"{who}: `fvq alerts unack {held.alert_id}` takes that back")
 
 
 def holds(acknowledgement: AlertAcknowledgement | None, now: datetime) -> bool:

@@ -185,19 +185,22 @@ def alerts_ack(
     by: Annotated[str, typer.Option(help="Who has seen the alert.")],
     note: Annotated[str, typer.Option(help="A note for the others.")] = "",
     until: Annotated[
-        str | None, typer.Option(help="From this time on it is told again, as 2026-01-31T20:15:00Z; without it, at its end only.")
+        str | None,
+        typer.Option(help="From then on it is told again: a time, as 2026-01-31T20:15:00Z, or a length, as 30m, 2h or 1d."),
     ] = None,
 ) -> None:
     """Acknowledge an alert: it stays visible, and is not told again."""
-    from streams.alerts.acknowledge import acknowledge, ending
+    from streams.alerts.acknowledge import acknowledge, check_is_free, ending
     from streams.alerts.acks_topic import AcksTopic, find_alert
 
     connection = parts.connection(load_settings())
     alert = find_alert(connection, alert_id)
     if alert.ended_at is not None:
         raise EventError("", f"alert {alert_id} is over since {alert.ended_at:%Y-%m-%d %H:%M:%S} UTC")
-    acknowledgement = acknowledge(alert_id, alert.stream_id, by, datetime.now(UTC), note, ending(until) if until else None)
+    now = datetime.now(UTC)
+    acknowledgement = acknowledge(alert_id, alert.stream_id, by, now, note, ending(until, now) if until else None)
     with AcksTopic(connection) as topic:
+        check_is_free(topic.refresh().of(alert_id, now), acknowledgement.by)
         topic.send(acknowledgement)
     print(f"{alert_id}: {printable(alert.summary or alert.kind)}; acknowledged by {printable(acknowledgement.by)}")
 

@@ -34,7 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "alerts backtest": ("fvq alerts backtest alerts.yaml --days 2",),
     "alerts evaluate": ("fvq alerts evaluate --policy alerts.yaml", "fvq alerts evaluate --causes --json"),
     "alerts send-test": ("fvq alerts send-test on-call --policy alerts.yaml",),
-    "alerts ack": ('fvq alerts ack ALERT_ID --by kim --note "encoder restarts"',),
+    "alerts ack": ('fvq alerts ack ALERT_ID --by kim --note "encoder restarts" --until 2h',),
     "alerts unack": ("fvq alerts unack ALERT_ID",),
     "models": ("fvq models", "fvq models --json"),
     "models ls": ("fvq models ls", "fvq models ls --json"),

@@ -45,6 +45,9 @@ def test_acknowledging_and_taking_back_reaches_every_worker(kafka: KafkaServer) 
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"{ALERT.alert_id}: studio/7: picture is black; acknowledged by Kim\n"
         wait_for("both know", lambda: by() == ["Kim", "Kim"], 90)
+        done = fvq("alerts", "ack", ALERT.alert_id, "--by", "Lee", "--until", "2h", FVQ_BROKER=kafka.broker)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "Kim has acknowledged it already (on it)" in done.stderr
         done = fvq("alerts", "unack", ALERT.alert_id, FVQ_BROKER=kafka.broker)
         assert done.stdout == f"{ALERT.alert_id}: the acknowledgement of Kim is taken back\n"
         wait_for("both know", lambda: by() == [None, None], 90)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.alerts import acknowledge as acknowledging
-from streams.alerts.acknowledge import Acknowledgements, acknowledge, ending
+from streams.alerts.acknowledge import Acknowledgements, acknowledge, check_is_free, ending
 from streams.alerts.acks_topic import KEPT_SECONDS, outdated
 from streams.errors import EventError
 from streams.events import AlertAcknowledgement, QualityAlert
@@ -63,9 +63,30 @@ def test_what_cannot_be_an_acknowledgement_is_named(change: dict[str, object], f
 
 
 def test_an_end_is_a_time() -> None:
-    assert ending("2026-03-01T13:00:00Z") == LATER
+    assert ending("2026-03-01T13:00:00Z", BEGIN) == LATER
     with pytest.raises(EventError, match=r"until: is no time: write ISO 8601"):
-        ending("in an hour")
+        ending("in an hour", BEGIN)
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("90m", timedelta(minutes=90)), (" 2h", timedelta(hours=2)), ("1d", timedelta(days=1))]
+)
+def test_an_end_may_be_a_length(text: str, length: timedelta) -> None:
+    assert ending(text, BEGIN) == BEGIN + length
+
+
+@pytest.mark.parametrize("text", ["2 hours", "-2h", "h", "0.5h", "99999d"])
+def test_a_length_has_its_unit(text: str) -> None:
+    with pytest.raises(EventError, match=r"as 2h or 30m"):
+        ending(text, BEGIN)
+
+
+def test_nobody_takes_the_place_of_who_was_first() -> None:
+    held = acknowledge("id-1", "studio-7", "Kim", BEGIN, note="on it")
+    check_is_free(None, "Lee")
+    check_is_free(held, "Kim")
+    with pytest.raises(EventError, match=r"Kim has acknowledged it already \(on it\): `fvq alerts unack id-1` takes that back"):
+        check_is_free(held, "Lee")
 
 
 def test_a_message_under_another_alerts_key_is_refused() -> None:
