@@ -41,6 +41,12 @@ class Operator:
     def opens(self, path: str = "/") -> None:
         self.browser.get(self.server.address + path)
 
+    def opens_in_place(self, path: str) -> None:
+        """As the browser's buttons do: the page stays loaded."""
+        self.browser.execute_script(
+            "history.pushState(null, '', arguments[0]); dispatchEvent(new PopStateEvent('popstate'))", path
+        )
+
     def press(self, *keys: str) -> None:
         ActionChains(self.browser).send_keys(*keys).perform()
 

@@ -5,7 +5,7 @@ import { beep } from "./attention.js";
 import { get, make, printable, setText, shortened } from "./dom.js";
 import { ackDialog, helpDialog, rateDialog, signInDialog } from "./dialogs.js";
 import { Fleet } from "./fleet.js";
-import { drawAge, drawHead, drawPipeline } from "./head.js";
+import { drawAge, drawCount, drawHead, drawPipeline } from "./head.js";
 import { Keys } from "./keys.js";
 import { Live } from "./live.js";
 import { setTheme } from "./palette.js";
@@ -38,6 +38,7 @@ const app = {
   route: parse(location),
   view: null,
   known: false, // a snapshot has come
+  seen: null, // the labels that the last one was filtered by
   may: new Set(["read"]), // the scopes of who is signed in
   asked: false, // whether the server has said so
   summary: null,
@@ -217,14 +218,20 @@ function paintSoon() {
 function onFrame(frame) {
   if (frame.type === "summary") app.summary = frame;
   if (frame.type === "snapshot") app.view?.beforeSnapshot?.();
-  const fresh = frame.type === "alert" && frame.alert.state === "firing" && !frame.ack && !app.fleet.alerts.has(frame.alert.alert_id);
+  const isFresh = (entry, known) => entry.alert.state === "firing" && !entry.ack && !known.has(entry.alert.alert_id);
+  let fresh = frame.type === "alert" && isFresh(frame, app.fleet.alerts);
+  // Also what has fired while the connection was lost, but not what another filter brings.
+  if (frame.type === "snapshot" && app.seen === labels().join()) fresh = frame.alerts.some((entry) => isFresh(entry, app.fleet.alerts));
   app.fleet.apply(frame);
   if (frame.type === "snapshot") {
     app.known = true;
+    app.seen = labels().join();
     app.view?.afterSnapshot?.();
   }
   if (fresh && get("sound").checked) beep();
   app.view?.frame?.(frame);
+  // A hidden tab is not painted, and its title is all that is seen of it. Its timers come once a minute, its frames as ever.
+  if (document.hidden && frame.type === "summary") drawCount(app);
   paintSoon();
 }
 
@@ -238,6 +245,7 @@ function onState(state) {
 // Once a second, and at each change of the connection: clocks, ages, the strip at the foot.
 function tick() {
   drawAge(app);
+  drawCount(app);
   drawPipeline(app);
   app.view?.tick?.();
   paintSoon();

@@ -20,10 +20,15 @@ export function drawHead(app) {
   const parts = app.known ? [`${counts.streams.toLocaleString("en")} ${counts.streams === 1 ? "stream" : "streams"}`, `${counts.bad} bad`, `${counts.acked} acked`, `${counts.silent} down`] : [];
   writeParts(get("counts"), parts);
   setText(get("clock"), clock(now()));
-  const alerts = [...fleet.alerts.values()].filter(({ ack }) => !ack).length;
-  setText(get("alert-count"), app.known ? String(alerts) : "");
+  setText(get("alert-count"), app.known ? String(drawCount(app)) : "");
+}
+
+// The count in the tab's title and icon, also while the tab is hidden, where nothing else is painted. Returns it.
+export function drawCount(app) {
+  const alerts = [...app.fleet.alerts.values()].filter(({ ack }) => !ack).length;
   const place = { stream: app.route.id, alert: "alert", alerts: "alerts", clips: "clips", fleet: "" }[app.route.view];
   showCount(alerts, app.known && isOld(app), place && printable(place));
+  return alerts;
 }
 
 function writeParts(element, parts) {
