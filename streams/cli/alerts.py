@@ -40,16 +40,21 @@ def alerts_ls(
     everything: Annotated[bool, typer.Option("--all", help="Also alerts that are over.")] = False,
     kind: Annotated[list[str] | None, typer.Option(help="Only alerts of this kind, as black; may be repeated.")] = None,
     stream: Annotated[str | None, typer.Option(help="Only this stream's alerts.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME:VALUE: only of streams with this label; repeated, several values of a name mean any."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most alerts.")] = 50,
     as_json: JsonFlag = False,
 ) -> None:
     """List alerts, the latest first: those that fire now. It asks the wall at FVQ_WEB_URL, or on this machine."""
     from streams.web.ask import items_of
 
-    query: dict[str, str | list[str]] = {"state": "all" if everything else "firing", "kind": kind or []}
+    query: dict[str, str | list[str]] = {"state": "all" if everything else "firing", "kind": kind or [], "label": label or []}
     if stream is not None:
         query["stream_id"] = stream
-    items = list(items_of(parts.wall_address(load_settings()), "/alerts", query, limit))
+    known = list(items_of(parts.wall_address(load_settings()), "/alerts", query, limit + 1))
+    items = known[:limit]
     if as_json:
         print(json.dumps(items))
         return
@@ -63,6 +68,8 @@ def alerts_ls(
     ]  # fmt: skip
     columns = ("alert", "stream", "kind", "since", "until", "seen by", "what")
     title = counted(len(rows), "alert") if everything else counted(len(rows), "alert fires", "alerts fire")
+    if len(known) > limit:
+        title = f"the latest {counted(limit, 'alert')} of more: --limit lists them"
     print_table(columns, rows, title=title, whole=("alert", "stream"))
 
 

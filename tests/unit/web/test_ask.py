@@ -147,6 +147,10 @@ async def test_alerts_are_listed_with_ids_that_can_be_copied(
     kind, stream = alerts[0]["alert"]["kind"], alerts[0]["alert"]["stream_id"]
     some = json.loads((await asyncio.to_thread(run, app, ["alerts", "ls", "--kind", kind, "--stream", stream, "--json"])).output)
     assert {(item["alert"]["kind"], item["alert"]["stream_id"]) for item in some} == {(kind, stream)}
+    first = (await asyncio.to_thread(run, app, ["alerts", "ls", "--limit", "2"])).output
+    assert first.splitlines()[0].strip() == "the latest 2 alerts of more: --limit lists them"
+    premium = json.loads((await asyncio.to_thread(run, app, ["alerts", "ls", "--label", "tier:premium", "--json"])).output)
+    assert {item["alert"]["labels"]["tier"] for item in premium} == {"premium"}
     wrong = await asyncio.to_thread(run, app, ["alerts", "ls", "--kind", "blak"])
     assert isinstance(wrong.exception, WallError)
     assert "blak" in str(wrong.exception)
