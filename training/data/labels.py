@@ -17,7 +17,10 @@ from training.data.tabular import number_of, read_table
 NEEDED = ("path", "content", "kind", "step", "mos")
 """Columns that a labels file must have."""
 
-NUMBERS = ("mos", "step", "relative", "source_grade", "vmaf", "ssim", "psnr")
+FIGURES = ("vmaf", "ssim", "psnr")
+"""Columns of figures against the reference, which may be empty."""
+
+NUMBERS = ("mos", "step", "relative", "source_grade", *FIGURES)
 """Columns of numbers, in which a spreadsheet may write decimal commas."""
 
 
@@ -27,10 +30,12 @@ def read_labels(labels: Path) -> list[dict[str, Any]]:
 
     `person`, by which data is split, is the content where the file has no such column. `relative` and `source_grade` are those
     of a flawless source where the file has no such columns: labels are then against the clip's own reference, `absolute` is
-    False. Raises ValueError that names the file and the line where a column is missing or a number is wrong.
+    False. Raises ValueError that names the file and the line where a column is missing, a number is wrong, or a clip is there
+    twice.
     """
     columns, lines = read_table(labels)
     rows: list[dict[str, Any]] = []
+    line_of: dict[str, int] = {}
     for number, texts in lines:
         row = {column: text.strip() for column, text in texts.items()}
         # Clips that nobody damaged on purpose may be of no kind.
@@ -43,8 +48,13 @@ def read_labels(labels: Path) -> list[dict[str, Any]]:
             parsed |= {column: _number(row, column) if row.get(column) else value for column, value in grades.items()}
             if parsed["step"] % 1:
                 raise ValueError(f"step is {row['step']}, not a whole number")
+            for column in FIGURES:
+                if row.get(column):
+                    _number(row, column)
             if outside := [column for column in ("mos", "relative", "source_grade") if not 0 <= parsed[column] <= 100]:
                 raise ValueError(f"{outside[0]} {row[outside[0]]} is outside 0-100")
+            if (first := line_of.setdefault(row["path"], number)) != number:
+                raise ValueError(f"{row['path']} is there already, in line {first}: a clip has one label, and counts once")
         except ValueError as error:
             raise ValueError(f"{labels}, line {number}: {error}") from None
         row["person"] = row.get("person") or row["content"]
@@ -74,10 +84,15 @@ def people_of(rows: Iterable[Mapping[str, Any]]) -> set[str]:
 def read_apart(data: Path, dev: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of two labels files, to train on and to judge by. Raises ValueError where one is wrong, or both show a person."""
     rows, judging = read_labels(data), read_labels(dev)
+    check_apart(data, rows, dev, judging)
+    return rows, judging
+
+
+def check_apart(data: Path, rows: Iterable[Mapping[str, Any]], dev: Path, judging: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ValueError where the rows of two labels files, to train on and to judge by, show the same person."""
     if both := sorted(people_of(rows) & people_of(judging)):
         named = ", ".join(both[:3]) + (", ..." if len(both) > 3 else "")
         raise ValueError(f"{dev}: {named} is in {data} too, and a model is judged by people that it was not trained on")
-    return rows, judging
 
 
 def write_labels(labels: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -47,6 +47,8 @@ OWN_COLUMNS = ({"example_id", "ratings"}, {"kind", "step", "vmaf"})
 HEAD_BYTES = 1 << 20
 """Files of the same size are the same clip where their first `HEAD_BYTES` are equal."""
 
+MISSING = "the file is missing"
+
 VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m", ".ts")
 
 
@@ -269,7 +271,8 @@ def _checked(claims: Sequence[_Claim], seed: int) -> RatedSet:
         elif not fault and own_split not in ("", split):
             fault = "its content is in a later split as well, and no person may be in two"
         if fault:
-            dropped.append(Dropped(claim.where, fault))
+            # Paths are relative to their table: where the file was looked for says what is wrong with them.
+            dropped.append(Dropped(f"{claim.where}: {claim.path}" if fault == MISSING else claim.where, fault))
             continue
         seen.add(digest)
         clips.append(RatedClip(claim.path, _number(claim.mos) or 0.0, claim.content, split, _number(claim.ci)))
@@ -293,7 +296,7 @@ def _fault_or_digest(claim: _Claim) -> tuple[str, str]:
     if claim.split.strip() and not _named_split(claim):
         return f"its split is none of {', '.join(SPLIT_NAMES)}", ""
     if not _is_there(claim.path):
-        return "the file is missing", ""
+        return MISSING, ""
     if claim.path.suffix == ".yuv":
         command = "ffmpeg -f rawvideo -pix_fmt yuv420p -s 512x512 -r 25 -i NAME.yuv -c:v ffv1 NAME.mkv"
         return f"raw planes do not say their size: put them into a container, {command}", ""

@@ -44,7 +44,7 @@ def read_table(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str
     """The columns of a table, in lower case, and its rows: number of the line, value by column; '' where a row is short.
 
     The separator is the one of comma, semicolon and tab that gives the header the most columns. Raises ValueError that names
-    the file.
+    the file, also where a column is there twice: of its two values one would be lost.
     """
     text = read_text(path)
     first, _, rest = text.partition("\n")
@@ -57,6 +57,8 @@ def read_table(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str
         columns = [name.strip().lower() for name in next(reader, [])]
     except csv.Error as error:
         raise ValueError(f"{path}: no table: {error}") from error
+    if twice := next((name for name in columns if name and columns.count(name) > 1), None):
+        raise ValueError(f"{path}: the column {twice} is there twice: delete or rename one of the two")
 
     def rows() -> Iterator[tuple[int, dict[str, str]]]:
         try:

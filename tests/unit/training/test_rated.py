@@ -82,6 +82,7 @@ def test_wrong_rows_are_dropped_with_their_line_and_the_reason(clips: Path) -> N
     assert [clip.path.name for clip in rated.clips] == ["v0.mp4", "v6.mp4"]
     assert rated.clips[1].ci == 2.5
     wrong = {f"{table}, line {line}": reason for line, reason in enumerate(rows.values(), start=2) if reason}
+    wrong = {f"{where}: {clips}/gone.mp4" if reason == "missing" else where: reason for where, reason in wrong.items()}
     assert [row.where for row in rated.dropped] == list(wrong)
     for row in rated.dropped:
         assert wrong[row.where] in row.reason
@@ -326,6 +327,7 @@ def test_a_path_that_cannot_be_one_drops_its_row_alone(tmp_path: Path) -> None:
     rated = read_rated(tmp_path / "rated.csv")
     assert [clip.path.name for clip in rated.clips] == ["good.mp4"]
     assert [dropped.reason for dropped in rated.dropped] == ["the file is missing"] * 2
+    assert rated.dropped[-1].where == f"{tmp_path}/rated.csv, line 3: {tmp_path}/{'x' * 300}.mp4", "where it was looked for"
 
 
 def test_a_table_with_numbered_rows_has_each_file_as_a_content(clips: Path) -> None:

@@ -118,6 +118,22 @@ def test_labels_that_a_spreadsheet_has_written_are_the_same(tmp_path: Path) -> N
         assert read_labels(tmp_path / "labels.csv") == wanted, other
 
 
+def test_a_clip_that_is_there_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    """As where tables are joined, and one of them twice."""
+    (tmp_path / "labels.csv").write_text("path,content,kind,step,mos\na.mkv,a,x264,1,50\nb.mkv,a,x264,2,40\na.mkv,a,x264,1,50\n")
+    with pytest.raises(ValueError, match=r"labels\.csv, line 4: a\.mkv is there already, in line 2"):
+        read_labels(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize("header", ["path,content,kind,step,mos,MOS", "path,mos,content,mos,kind,step"])
+def test_a_column_that_is_there_twice_is_refused(header: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(f"{header}\na.mkv,a,x264,1,50,60\n")
+    with pytest.raises(ValueError, match=r"labels\.csv: the column mos is there twice"):
+        read_labels(tmp_path / "labels.csv")
+    (tmp_path / "labels.csv").write_text("path,content,kind,step,mos,,\na.mkv,a,x264,1,50,,\n")
+    assert read_labels(tmp_path / "labels.csv")[0]["mos"] == 50, "columns without a name say nothing"
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
@@ -127,10 +143,11 @@ def test_labels_that_a_spreadsheet_has_written_are_the_same(tmp_path: Path) -> N
         ("a.mkv,a,x264,1,-1", "mos -1 is outside 0-100"),
         (",a,x264,1,50", "it has no path; needed are"),
         ("a.mkv,,x264,1,50", "it has no content; needed are"),
+        ("a.mkv,a,x264,1,50,much", "psnr is much, not a number"),
     ],
 )
 def test_a_wrong_row_of_labels_is_told_in_words(row: str, reason: str, tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text(f"path,content,kind,step,mos\n{row}\n")
+    (tmp_path / "labels.csv").write_text(f"path,content,kind,step,mos,psnr\n{row}\n")
     with pytest.raises(ValueError, match=rf"labels\.csv, line 2: {reason}"):
         read_labels(tmp_path / "labels.csv")
 
