@@ -11,6 +11,7 @@ import csv
 import io
 import math
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from scorer.storage import write_whole
 from training.recipe import StagePart
 
 CLIP_NORM = 1.0
@@ -94,8 +96,9 @@ class Curve:
         if self.path.exists():
             with self.path.open(newline="") as file:
                 rows = [row for row in list(csv.reader(file))[1:] if (int(row[0]), int(row[1])) <= (stage, step)]
-        with self.path.open("w", newline="") as file:
-            csv.writer(file).writerows([CURVE_FIELDS, *rows])
+        file = io.StringIO(newline="")
+        csv.writer(file).writerows([CURVE_FIELDS, *rows])
+        write_whole(self.path, (file.getvalue().encode(),))  # a kill meanwhile does not lose the steps before
 
     def add(self, stage: int, step: int, rate: float, loss: float) -> None:
         """Append a row. step: counted from 1."""
@@ -142,10 +145,14 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path, key: str) -> Checkpoint | None:
-        """The checkpoint, None where there is none; raises ValueError where it has another key."""
+        """The checkpoint, None where there is none; raises ValueError where it is damaged, or has another key."""
         if not path.exists():
             return None
-        checkpoint = cls(**torch.load(path, map_location="cpu", weights_only=True))
+        try:
+            checkpoint = cls(**torch.load(path, map_location="cpu", weights_only=True))
+        except (EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+            # As after a power failure.
+            raise ValueError(f"{path}: it is damaged: remove it, and the training begins at its first step again") from error
         if checkpoint.key != key:
             raise ValueError(f"{path} is of another recipe, other data or another base: choose another --out, or remove it")
         return checkpoint

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from scorer.find import SHIPPED, version_of
 from scorer.model.adapters import AdaptedRater, Lora, attach, is_adapter_weight, save_adapter
-from scorer.model.bases import Base, base_config, load_base, sampler_spec
+from scorer.model.bases import META, Base, base_config, load_base, sampler_spec
 from scorer.model.modeling import FVQRater
 from scorer.runtime.export import export_graph
 from scorer.runtime.graph import GRAPH_FILE
@@ -42,6 +42,7 @@ from training.data.splits import FEWEST, SPLITS
 from training.data.trained import note_trained_on
 from training.evaluation.agreement import agreement, calibration
 from training.recipe import BasePart, TuneRecipe
+from training.results import remove_results
 
 
 def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, scale: str | None = None) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
     precision = "bf16" if bf16 else "no"
     accelerator = Accelerator(mixed_precision=precision, cpu=on_cpu, kwargs_handlers=[InitProcessGroupKwargs(timeout=WAIT)])
     check_division(recipe, accelerator.num_processes)
+    check_targets(recipe)
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
     rated = read_rated(data, recipe.seed, scale)
@@ -90,6 +92,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
     metrics: dict[str, Any] = {}
     if accelerator.is_main_process:
         curve.plot(out / "curve.png")
+        remove_results(out)
         save_adapter(tuned, out, base)
         spec.save(out)
         note_trained_on(out, rated.of("train"))
@@ -116,6 +119,16 @@ def check_division(recipe: TuneRecipe, processes: int) -> None:
             raise ValueError(f"{name}.batch_size: {stage.batch_size} is not divisible by {processes} processes")
 
 
+def check_targets(recipe: TuneRecipe) -> None:
+    """Raise `ModelError` where the adapter cannot be attached to the base, before the clips are read, sampled and encoded.
+
+    It is tried with shapes in place of numbers, and draws none of the training's random numbers.
+    """
+    network, _, _ = new_network(recipe.base, torch.float32, META)
+    with torch.device(META):
+        attach(network, Lora(**recipe.lora.model_dump()))
+
+
 def has_bf16() -> bool:
     """Whether the device computes in bf16 without emulation; most CPUs do not."""
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -126,8 +139,8 @@ def keeps_float32(model: str) -> bool:
     return (SHIPPED.get(model, Path(model)) / GRAPH_FILE).exists()
 
 
-def new_network(part: BasePart, dtype: torch.dtype) -> tuple[FVQRater, SamplerSpec, Base]:
-    """The network on the recipe's base, the sampler's specification for it, and the base.
+def new_network(part: BasePart, dtype: torch.dtype, device: str | None = None) -> tuple[FVQRater, SamplerSpec, Base]:
+    """The network on the recipe's base, the sampler's specification for it, and the base. device: as of `load_base`.
 
     Raises ValueError where the recipe names keys that a whole FVQ-Rater settles itself.
     """
@@ -135,9 +148,9 @@ def new_network(part: BasePart, dtype: torch.dtype) -> tuple[FVQRater, SamplerSp
     if base.is_whole:
         if useless := part.model_fields_set - {"model"}:
             raise ValueError(f"base: {part.model} is a whole FVQ-Rater, which settles {', '.join(sorted(useless))} itself")
-        return load_base(base, dtype), SamplerSpec.load(SHIPPED.get(base.model, Path(base.model))), base
+        return load_base(base, dtype, device=device), SamplerSpec.load(SHIPPED.get(base.model, Path(base.model))), base
     config = base_config(base, part.streams, part.image_size)
-    return load_base(base, dtype, config), sampler_spec(config, part.frames, part.portrait_frames), base
+    return load_base(base, dtype, config, device=device), sampler_spec(config, part.frames, part.portrait_frames), base
 
 
 def standardise(network: FVQRater, statistics: NDArray[np.float32]) -> None:

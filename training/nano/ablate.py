@@ -7,6 +7,7 @@ Needs the folder MODEL/work that `fvq train` left: all rows share its samples, a
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from scorer.model.configuration import STREAMS
 from training.data.labels import read_apart
 from training.data.samples import kept_samples, parts_of
 from training.evaluation.shown import shown_figure, table_of
-from training.nano.train import evaluate_samples, fitted, new_network
+from training.nano.train import check_new, evaluate_samples, fitted, new_network
 from training.recipe import NanoRecipe
 
 SHARES = {"a quarter of the people": 0.25, "half of the people": 0.5}
@@ -47,9 +48,11 @@ def ablate(recipe: NanoRecipe, data: Path, dev: Path, work: Path, seeds: int) ->
 
     data, dev: the labels files of the training run. work: its folder of samples. seeds: runs of each row.
     """
+    check_new(recipe)
     rows, dev_rows = read_apart(data, dev)
-    samples = kept_samples(work / "train", rows, recipe.spec, 1, parts_of(rows, recipe.seed))
-    dev_samples = kept_samples(work / "dev", dev_rows, recipe.spec, 1)
+    jobs = os.cpu_count() or 1
+    samples = kept_samples(work / "train", rows, recipe.spec, jobs, parts_of(rows, recipe.seed))
+    dev_samples = kept_samples(work / "dev", dev_rows, recipe.spec, jobs)
     people = [rows[int(row)]["person"] for row in samples.rows]
     figures: dict[str, dict[str, float]] = {}
     for name in (*without(), *SHARES):

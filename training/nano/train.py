@@ -37,7 +37,7 @@ from scorer.model.presets import nano
 from scorer.model_files import share_weights
 from scorer.runtime.export import export_graph
 from scorer.spec import SamplerSpec
-from training.data.labels import fingerprint, people_of, read_apart
+from training.data.labels import check_apart, fingerprint, read_apart, read_labels
 from training.data.records import kept_record
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples, parts_of
 from training.data.tensors import kept_tensors
@@ -50,6 +50,7 @@ from training.nano.steady import Steady
 from training.nano.targets import Targets, loss_of
 from training.nano.teacher import Lesson, Taught, teach
 from training.recipe import WARM_UP, NanoRecipe
+from training.results import remove_results
 
 Row = dict[str, Any]
 TAUGHT = ("path", "person", "content", "absolute", "mos", "target", "levels")  # the last two are a teacher's
@@ -76,10 +77,8 @@ def train(
     models for the uncertainty, and each of several trainings that is through. Raises ValueError where a labels file is wrong,
     where `start` cannot go on with what the recipe's sampler gives, or where `errors_of` cannot score clips.
     """
-    if recipe.runs > 1 and start is None:
-        raise ValueError(
-            "runs of the recipe is more than 1: new networks have no mean, only those that are trained on by --start"
-        )
+    if start is None:
+        check_new(recipe)
     guesser = errors_of or start
     if start is not None:
         start.check(recipe.spec)
@@ -98,6 +97,8 @@ def train(
             f"{data}: all clips are of one person, and the uncertainty learns from models that are fitted without each person: "
             "give clips of more people, or train a model on with --start"
         )
+    if steady is not None:
+        check_apart(steady, read_labels(steady), dev, dev_rows)
     # Before the long work: clips that are too short end the run.
     windows = None if steady is None else Steady.read(steady, spec, jobs, work / "steady")
     if lesson is None:
@@ -139,6 +140,7 @@ def train(
     statistics = samples.arrays["statistics"]
     network = FVQRater(nano(statistics=statistics.shape[1])[0]) if start is None else start.grown(statistics)
     network.load_state_dict(mean_of(weights))
+    remove_results(out)
     network.save_pretrained(out)
     share_weights(out)
     tokenizer.save_pretrained(out)
@@ -157,9 +159,16 @@ def train(
     (out / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1) + "\n")
     export_graph(out, anew=True)
     shown = [labelled[int(row)] for row in samples.rows if row < len(labelled)]  # after them a teacher's, without labels
-    judges = people_of(dev_rows[int(row)] for row in dev_samples.rows)
-    write_card(out, metrics, people=len(people_of(shown)), clips=len(shown), judges=len(judges))
+    write_card(out, metrics, shown, [dev_rows[int(row)] for row in dev_samples.rows])
     return metrics
+
+
+def check_new(recipe: NanoRecipe) -> None:
+    """Raise ValueError where new networks cannot be trained by the recipe."""
+    if recipe.runs > 1:
+        raise ValueError(
+            "runs of the recipe is more than 1: new networks have no mean, only those that are trained on by --start"
+        )
 
 
 def about(recipe: NanoRecipe, rows: list[Row], samples: Samples, *given: str | None) -> str:

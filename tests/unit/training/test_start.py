@@ -233,8 +233,33 @@ def test_the_card_says_what_was_sampled_and_who_judged(older: Start, tmp_path: P
     train(SMALL, data, dev, tmp_path / "model", start=older)
     card = (tmp_path / "model/README.md").read_text()
     half = len(read_labels(data)) // 2
-    assert f"- {half} segments of 2 s made by `fvq synth` from 1 people" in card
+    assert f"- {half} segments of 1 people, labels file {fingerprint(data)}" in card
     assert f"segments of 1 people that are not in the training data (labels file {fingerprint(dev)})" in card
+
+
+def test_a_killed_run_leaves_nothing_of_the_weights_before(older: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "sample_all", made_up)
+    data, dev = labels(tmp_path / "train", ["ann", "bob"]), labels(tmp_path / "dev", ["eve"])
+    train(SMALL, data, dev, tmp_path / "model", start=older)
+    before, results = version_of(tmp_path / "model"), ("model.onnx", "metrics.json", "README.md")
+    assert all((tmp_path / "model" / name).exists() for name in results)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "evaluate_samples", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(SMALL, learning_rate=1e-2), data, dev, tmp_path / "model", start=older)
+    assert version_of(tmp_path / "model") != before
+    assert not any((tmp_path / "model" / name).exists() for name in results)
+
+
+def test_nobody_who_judges_is_among_the_steady_clips(older: Start, tmp_path: Path) -> None:
+    data, dev = labels(tmp_path / "train", ["ann", "bob"]), labels(tmp_path / "dev", ["eve"])
+    steady = labels(tmp_path / "steady", ["ann", "eve"])
+    with pytest.raises(ValueError, match=r"dev/labels.csv: eve is in .*steady/labels.csv too"):
+        train(SMALL, data, dev, tmp_path / "model", start=older, steady=steady)
+    assert not (tmp_path / "model/work/steady").exists()
 
 
 def test_a_model_is_not_judged_by_people_that_it_was_trained_on(older: Start, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from scorer.engine import Engine, load_model
+from scorer.errors import ModelError
 from scorer.load import load_engine
 from scorer.model.bases import Base, load_base, sampler_spec
 from scorer.sampling.statistics import NAMES
@@ -189,6 +190,49 @@ def test_streams_that_are_kept_are_those_of_the_clips(bases: dict[str, Base], tm
     for name, tokens in first.items():
         assert torch.equal(again[name], tokens)
         assert not torch.equal(of_others[name], tokens)
+
+
+@pytest.mark.parametrize(
+    ("targets", "reason"),
+    [
+        (r"language_model\..*\.q_proj", "matches nothing in the vision_model"),
+        ("(vision|language)_model\\.[a-z]+", "lora.targets: Target module"),
+        ("no_such_module", "lora.targets: "),
+    ],
+)
+def test_targets_that_fit_the_base_nowhere_are_told_before_the_clips_are_read(
+    targets: str, reason: str, bases: dict[str, Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "read_rated", lambda *_: pytest.fail("they are read, for minutes"))
+    lora = {"rank": 4, "alpha": 8, "dropout": 0.05, "targets": targets}
+    for base in (bases["qwen2"], Base("nano")):
+        with pytest.raises(ModelError, match=reason):
+            tuning.tune(recipe(base, lora=lora), Path("/data/0"), tmp_path)
+
+
+def test_a_checkpoint_that_was_cut_off_is_told_so(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    Checkpoint(1, 3, {}, {}, "key").save(file)
+    whole = file.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"x" * 100):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"{file}: it is damaged: remove it"):
+            Checkpoint.load(file, "key")
+
+
+def test_a_curve_is_whole_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    curve_file = Curve(tmp_path / "curve.csv")
+    curve_file.cut(0, 0)
+    curve_file.add(1, 1, 0.1, 0.5)
+    kept = curve_file.path.read_text()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        curve_file.cut(1, 1)
+    assert curve_file.path.read_text() == kept
 
 
 @pytest.mark.parametrize("left", ["train", "test"])
