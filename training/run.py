@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from scorer.errors import SettingsError
 from training.adapter.replay import FROZEN, freeze
 from training.data.alone import alone
+from training.data.labels import read_apart
 from training.data.remarks import remark
 from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read_mapping
 
@@ -66,13 +67,16 @@ def run(
             raise SettingsError(str(recipe), "it makes a whole model, which is too small to be divided; leave --processes out")
         _check_folder(out, ADAPTER)
         check_there(data, dev, steady)
+        # Before libraries and models are loaded, of which a teacher may be a large one.
+        whole = load_nano_recipe(recipe)
+        read_apart(data, dev)
         from training.nano.start import Start
         from training.nano.train import train
 
         begun, guesser = (Start.load(model) if model else None for model in (start, errors_of))
         taught = lesson() if lesson else None
         with alone(out / WORK):
-            return train(load_nano_recipe(recipe), data, dev, out, taught, start=begun, steady=steady, errors_of=guesser)
+            return train(whole, data, dev, out, taught, start=begun, steady=steady, errors_of=guesser)
     for option, value in {"--steady": steady, "--errors-of": errors_of, "--teacher": lesson}.items():
         if value is not None:
             raise SettingsError(str(recipe), f"it tunes an adapter, which learns from ratings alone; leave {option} out")
@@ -82,8 +86,9 @@ def run(
         raise SettingsError(str(recipe), "it tunes an adapter, whose data has splits of its own; leave --dev out")
     _check_folder(out, WHOLE)
     check_there(data)
+    adapter = load_tune_recipe(recipe)
     with alone(out / WORK):
-        return _tune(load_tune_recipe(recipe), data, out, None, scale, processes)
+        return _tune(adapter, data, out, None, scale, processes)
 
 
 def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: Path, processes: int = 1) -> dict[str, Any]:

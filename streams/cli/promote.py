@@ -45,18 +45,21 @@ def promote(
     judged = rated or model / FROZEN
     if not judged.exists():
         raise ValueError(f"{judged}: there is no such file; name the rated clips that {model} was tuned on by --rated")
+    from scorer.load import load_engine
+
+    registry = parts.registry(settings)
+    current = load_engine(name, settings.device, registry)  # before libraries are loaded that take seconds
     from rich.console import Console
 
-    from scorer.load import load_engine
     from scorer.runtime.export import export_graph
     from streams.models.publish import publish
     from training.evaluation.gate import gate_of, judge, recipe_seed, table
 
-    registry = parts.registry(settings)
+    limits, seed = gate_of(model, gate), recipe_seed(model)
     export_graph(model)
     # Whole, because a folder `nano` here is not the model that ships by this name.
-    current, candidate = load_engine(name, settings.device, registry), load_engine(str(model.resolve()), settings.device)
-    verdict = judge(current, candidate, reference, judged, gate_of(model, gate), recipe_seed(model), scale, model)
+    candidate = load_engine(str(model.resolve()), settings.device)
+    verdict = judge(current, candidate, reference, judged, limits, seed, scale, model)
     about = {"gate": verdict.as_dict()}
     update = publish(registry, model, name, about, current.model.version) if verdict.passed else None
     if as_json:

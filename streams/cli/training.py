@@ -169,8 +169,13 @@ def evaluate(
     """Agreement of a model's scores with labels, or its figures on a benchmark, beside baselines."""
     if (data is None) == (benchmark is None):
         raise SettingsError("fvq evaluate", "what shall the model be evaluated on? Give either --data or --benchmark")
+    from training.run import check_there
+
     if benchmark is not None:
         refuse({"--plot": plot}, "belongs to --data")
+        if (ladder or scenes) and not people:
+            raise SettingsError("fvq evaluate", "--ladder and --scenes say what a benchmark is made of: they need --people")
+        check_there(train_data)
         names = [model, *(against or [])]
         _benchmark(
             names, benchmark, people, ladder, scenes=scenes, doubles=doubles, seed=seed, train_data=train_data, as_json=as_json
@@ -179,14 +184,14 @@ def evaluate(
     if people or ladder or scenes or against:
         raise SettingsError("fvq evaluate", "--people, --ladder, --scenes and --against belong to --benchmark")
     assert data is not None
-    from training.run import check_there
-
     check_there(data, train_data)
     from scorer.load import load_engine
-    from training.evaluation import report
 
     settings = load_settings()
-    results = report.evaluate(load_engine(model, settings.device, parts.registry(settings)), data, train_data)
+    engine = load_engine(model, settings.device, parts.registry(settings))  # before libraries are loaded that take seconds
+    from training.evaluation import report
+
+    results = report.evaluate(engine, data, train_data)
     _print(results, report.tables, as_json)
     if plot is not None:
         report.plot(results, plot)  # last: what was found in minutes is told also where this fails
@@ -204,6 +209,7 @@ def ablate(
     from training.run import check_there
 
     check_there(data, dev)
+    _check_work(work)
     from training.nano import ablate as ablation
     from training.recipe import load_nano_recipe
 
@@ -221,6 +227,7 @@ def crossvalidate(
     from training.run import check_there
 
     check_there(data)
+    _check_work(work)
     from training.evaluation.agreement import without_nan
     from training.nano.crossvalidate import crossvalidate as run
     from training.recipe import load_nano_recipe
@@ -237,6 +244,12 @@ def check_scale(scale: str | None) -> None:
             parse_scale(scale)
 
 
+def _check_work(work: Path) -> None:
+    """Raise `SettingsError` where no training has been: all clips would be sampled there, for an hour."""
+    if not any((work / part).is_dir() for part in ("train", "dev")):
+        raise SettingsError("--work", f"{work} has no samples of a training: name the folder `work` in the model of `fvq train`")
+
+
 def _benchmark(
     names: list[str],
     folder: Path,
@@ -251,22 +264,22 @@ def _benchmark(
 ) -> None:
     """Make the benchmark where people are given, and print the figures of the models, the first of which is judged."""
     from scorer.load import load_engine
+
+    settings, jobs = load_settings(), os.cpu_count() or 1
+    # Before the clips are made, which takes hours, and before libraries are loaded that take seconds.
+    models = [load_engine(name, settings.device, parts.registry(settings)) for name in names]
     from training.data.alone import alone
     from training.data.benchmark import Plan, make_benchmark
     from training.data.damage.catalogue import LADDERS
     from training.data.references import find_sources
     from training.evaluation.benchmark import evaluate_benchmark, tables
 
-    settings, jobs = load_settings(), os.cpu_count() or 1
     if people:
         with told_of("--ladder"):
             plan = Plan(ladders=tuple(ladders or LADDERS), scenes=scenes, doubles=doubles, seed=seed)
         sources = find_sources(people, folder)
         with alone(folder):
             make_benchmark(folder, sources, plan, jobs)
-    elif ladders or scenes:
-        raise SettingsError("fvq evaluate", "--ladder and --scenes say what a benchmark is made of: they need --people")
-    models = [load_engine(name, settings.device, parts.registry(settings)) for name in names]
     results = evaluate_benchmark(models, folder, jobs, train_data)
     _print(results, tables, as_json)
 

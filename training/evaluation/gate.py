@@ -22,6 +22,7 @@ from scorer.errors import ModelError
 from scorer.load import LoadedModel
 from scorer.yaml_text import KeyTwiceError, load_yaml
 from training.data.rated import RatedClip, read_rated
+from training.data.remarks import remark
 from training.data.samples import in_batches, sample_all
 from training.data.splits import FEWEST
 from training.data.trained import not_trained_on
@@ -110,13 +111,18 @@ def judge(
         raise ModelError(
             "the candidate was trained on another sampling of the clips than the current model's: they cannot be exchanged"
         )
-    newly_rated = read_rated(rated, seed, scale)
-    on_reference = _figures(current, candidate, read_rated(reference).clips, reference)
+    newly_rated, unchanged = read_rated(rated, seed, scale), read_rated(reference)
+    for source, clips_of in ((reference, unchanged), (rated, newly_rated)):
+        if clips_of.dropped:
+            remark(f"{source}: {clips_of.report()}")
     # Without enough test clips, take the val clips: training used them only to set the size of the uncertainty.
     tested, validated = (
         clips if model is None else not_trained_on(model, clips) for clips in map(newly_rated.of, ("test", "val"))
     )
-    unseen = tested if len(tested) >= FEWEST else validated
+    unseen = validated if len(tested) < FEWEST <= len(validated) else tested
+    # Before the reference is scored, which may take minutes.
+    _check_enough(unseen, rated, " of contents that it was not trained on, in the split test or val")
+    on_reference = _figures(current, candidate, unchanged.clips, reference)
     on_rated = _figures(current, candidate, unseen, rated)
 
     rules = [
@@ -170,7 +176,11 @@ def _figures(
         taken += [clips[place] for place, _ in group]
         for engine, of_model in zip((current, candidate), scores, strict=True):
             of_model += [answer.score for answer in engine.score([clip for _, clip in group])]
-    if len(taken) < FEWEST:
-        raise ValueError(f"{source}: {len(taken)} clips to judge by, at least {FEWEST} are needed")
+    _check_enough(taken, source)
     labels, contents = [clip.mos for clip in taken], [clip.content for clip in taken]
     return agreement(scores[0], labels, contents), agreement(scores[1], labels, contents)
+
+
+def _check_enough(clips: Sequence[RatedClip], source: Path, which: str = "") -> None:
+    if len(clips) < FEWEST:
+        raise ValueError(f"{source}: {len(clips)} clips to judge by{which}; at least {FEWEST} are needed")

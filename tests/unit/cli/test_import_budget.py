@@ -50,6 +50,13 @@ BUDGETS: dict[str, tuple[list[str], set[str], float]] = {
     "models show": (["models", "show", "nano"], REGISTRY, 6),
     "models rollback": (["models", "rollback", "nano"], REGISTRY - {"streams.events"}, 6),
     "promote what is not there": (["promote", "nothing", "--reference", "nothing"], MODEL - {"scipy"} | SERVERS, 8),
+    "promote instead of nothing": (
+        ["promote", ".", "--reference", ".", "--rated", ".", "--name", "nothing"],
+        MODEL - {"scipy"} | SERVERS,
+        8,
+    ),
+    "evaluate what is not there": (["evaluate", "nothing", "--data", "."], MODEL - {"scipy"} | SERVERS, 8),
+    "evaluate what is not there on a benchmark": (["evaluate", "nothing", "--benchmark", "."], MODEL - {"scipy"} | SERVERS, 8),
     "queue ls": (["queue", "ls"], TOPICS, 8),
     "queue show": (["queue", "show", "0"], TOPICS, 8),
     "queue export": (["queue", "export", "out"], TOPICS, 8),

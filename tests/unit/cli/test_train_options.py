@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scorer.errors import ScorerError
-from streams.cli.training import evaluate, train
+from scorer.errors import ModelError, ScorerError
+from streams.cli.training import ablate, crossvalidate, evaluate, train
 from streams.errors import BrokerError, SettingsError
 from streams.ports import free_port
 from streams.queue.topic import QueuePlace
@@ -73,9 +74,44 @@ def test_a_variable_that_is_no_setting_is_told_once(
     assert capsys.readouterr().err.count("FVQ_BROKR") == 1
 
 
-def test_a_served_teacher_that_is_away_is_named(tmp_path: Path) -> None:
-    address, labels, out = f"http://127.0.0.1:{free_port(HOST)}", tmp_path / FILE, tmp_path / "out"
+def test_a_wrong_recipe_is_told_before_a_teacher_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, labels, out = tmp_path / "recipe.yaml", tmp_path / FILE, tmp_path / "out"
+    recipe.write_text(NANO.read_text() + "learning_rat: 1\n")
     labels.touch()
+    monkeypatch.setattr("streams.cli.training._lesson", lambda *_: pytest.fail("it is loaded, for minutes"))
+    with pytest.raises(ValueError, match="learning_rat: there is no such key"):
+        train(recipe, out, data=labels, dev=labels, teacher="nano")
+    recipe.write_text(ADAPTER.read_text() + "learning_rat: 1\n")
+    with pytest.raises(ValueError, match="learning_rat: there is no such key"):
+        train(recipe, out, data=labels)
+    assert not out.exists()
+
+
+def test_a_model_that_is_not_there_is_told_before_a_benchmark_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.data.benchmark.make_benchmark", lambda *_: pytest.fail("it is made, for hours"))
+    for models in ({"model": "nothing"}, {"model": "nano", "against": ["nothing"]}):
+        with pytest.raises(ModelError, match="'nothing': there is no such directory"):
+            evaluate(benchmark=tmp_path / "made", people=[ROOT / "examples/face.mp4"], **models)
+    with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
+        evaluate("nano", benchmark=tmp_path / "made", people=[ROOT / "examples/face.mp4"], train_data=tmp_path / "gone.csv")
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("work", ["model", "nothing"])
+def test_samples_are_looked_for_in_the_folder_of_a_training(work: str, tmp_path: Path) -> None:
+    (tmp_path / "model/work/train").mkdir(parents=True)
+    labels = tmp_path / FILE
+    labels.touch()
+    for command in (partial(ablate, dev=labels), crossvalidate):
+        with pytest.raises(SettingsError, match=f"--work: {tmp_path / work} has no samples of a training"):
+            command(NANO, data=labels, work=tmp_path / work)
+    assert not (tmp_path / work / "train").exists()
+
+
+def test_a_served_teacher_that_is_away_is_named(tmp_path: Path) -> None:
+    address, labels, out = f"http://127.0.0.1:{free_port(HOST)}", [tmp_path / "ann.csv", tmp_path / "eve.csv"], tmp_path / "out"
+    for file in labels:
+        file.write_text(f"path,content,kind,step,mos\na.mkv,{file.stem},x264,1,50\n")
     with pytest.raises(ScorerError, match=address):
-        train(NANO, out, data=labels, dev=labels, teacher=address)
-    assert list(tmp_path.iterdir()) == [labels]
+        train(NANO, out, data=labels[0], dev=labels[1], teacher=address)
+    assert sorted(tmp_path.iterdir()) == labels

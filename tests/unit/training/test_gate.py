@@ -107,6 +107,21 @@ def test_another_sampling_and_too_few_clips_are_refused_with_the_reason(sets: tu
         judge(Rater("old", 0.0), Rater("new", 0.0), *sets, GatePart(), seed=0)  # type: ignore[arg-type]
 
 
+def test_what_is_wrong_with_the_clips_is_told_before_any_is_scored(
+    sets: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gate, "_figures", lambda *_: pytest.fail("they are scored"))
+    reference, rated = sets
+    (reference.parent / "40.mp4").unlink()
+    rated.write_text("\n".join(rated.read_text().splitlines()[:4]) + "\n")
+    with pytest.raises(ValueError, match=rf"{rated}: 3 clips to judge by of contents that .*; at least 5 are needed"):
+        judge(Rater("old", 0.0), Rater("new", 0.0), *sets, GatePart(), seed=0)  # type: ignore[arg-type]
+    said = capsys.readouterr().err
+    assert f"{reference}: 5 clips of 5 contents" in said
+    assert "dropped 1: the file is missing" in said
+    assert str(rated) not in said, "nothing of it was dropped"
+
+
 def test_what_the_candidate_was_trained_on_does_not_judge_it(sets: tuple[Path, Path], tmp_path: Path) -> None:
     """As after clips of the split were deleted: another content takes their place."""
     _, rated = sets

@@ -29,18 +29,35 @@ def test_a_folder_with_a_model_of_the_other_kind_is_refused(recipe: str, file: s
 
 @pytest.mark.parametrize("recipe", ["nano.yaml", "nano_adapter.yaml"])
 def test_one_training_at_a_time_writes_into_a_folder(recipe: str, tmp_path: Path) -> None:
-    labels = tmp_path / "labels.csv"
-    labels.touch()
+    labels, others = (written(tmp_path / f"{name}.csv", name) for name in ("ann", "eve"))
     out = tmp_path / "model"
-    dev = labels if recipe == "nano.yaml" else None
+    dev = others if recipe == "nano.yaml" else None
     with alone(out / "work"):
         with pytest.raises(ValueError, match=f"{out}/work: another run writes into it"):
             run(RECIPES / recipe, labels, dev, out)
         if dev is None:
             with pytest.raises(ValueError, match=f"{out}/work: another run writes into it"):
                 tune_from_queue(load_tune_recipe(RECIPES / recipe), labels, None, out)
+    labels.write_text("")
     with pytest.raises(ValueError, match=str(labels)):
         run(RECIPES / recipe, labels, dev, out)
+
+
+def test_wrong_labels_are_told_before_models_are_loaded(tmp_path: Path) -> None:
+    labels, others = (written(tmp_path / f"{name}.csv", name) for name in ("ann", "eve"))
+    given = {"lesson": lambda: pytest.fail("it is loaded, for minutes"), "start": tmp_path / "no model"}
+    with pytest.raises(ValueError, match=r"ann is in .* too"):
+        run(RECIPES / "nano.yaml", labels, labels, tmp_path / "out", **given)
+    others.write_text(others.read_text().replace("50", "500"))
+    with pytest.raises(ValueError, match=r"eve\.csv, line 2: mos 500 is outside 0-100"):
+        run(RECIPES / "nano.yaml", labels, others, tmp_path / "out", **given)
+    assert not (tmp_path / "out").exists()
+
+
+def written(labels: Path, person: str) -> Path:
+    """A labels file with a clip of that person."""
+    labels.write_text(f"path,content,kind,step,mos\n{person}.mkv,{person},x264,1,50\n")
+    return labels
 
 
 def test_a_folder_can_be_used_again_also_where_locks_are_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
