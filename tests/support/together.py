@@ -55,6 +55,13 @@ def killed(folder: Path) -> None:
     torch.distributed.barrier()
 
 
+def waiting(folder: Path) -> None:
+    """Leaves `pid-RANK.txt`, and does not end by itself."""
+    (folder / f"pid-{Accelerator(cpu=True).process_index}.txt").write_text(str(os.getpid()))
+    while True:
+        signal.pause()
+
+
 def refused(folder: Path) -> None:
     """The second process raises an error that a user can act on, while the first waits for it."""
     if Accelerator(cpu=True).process_index == 1:

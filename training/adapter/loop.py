@@ -96,9 +96,9 @@ class Curve:
         if self.path.exists():
             with self.path.open(newline="") as file:
                 rows = [row for row in list(csv.reader(file))[1:] if (int(row[0]), int(row[1])) <= (stage, step)]
-        file = io.StringIO(newline="")
-        csv.writer(file).writerows([CURVE_FIELDS, *rows])
-        write_whole(self.path, (file.getvalue().encode(),))  # a kill meanwhile does not lose the steps before
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([CURVE_FIELDS, *rows])
+        write_whole(self.path, (text.getvalue().encode(),))  # a kill meanwhile does not lose the steps before
 
     def add(self, stage: int, step: int, rate: float, loss: float) -> None:
         """Append a row. step: counted from 1."""

@@ -23,6 +23,7 @@ from torch.distributed import destroy_process_group, init_process_group
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
 from scorer.errors import FvqError
+from scorer.process import die_with_parent
 
 WAIT = timedelta(days=2)
 """How long the other processes wait while one samples and encodes; torch's own limit is ten minutes."""
@@ -53,10 +54,17 @@ def run_in_processes(count: int, function: Callable[..., object], *arguments: An
         except (ProcessExitedException, ProcessRaisedException) as error:
             codes = [process.exitcode for process in members.processes]
             raise _reason(error, codes, Path(folder)) from error
+        except KeyboardInterrupt:
+            for process in members.processes:  # else Python waits for their end, which is that of the training
+                process.kill()
+            raise
 
 
 def _member(rank: int, count: int, folder: str, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
     """What each process does: it joins the group and calls the function."""
+    # torch asks for SIGINT when the parent ends, which processes of a script's background ignore: they would train on in a folder
+    # that the next run takes for free.
+    die_with_parent()
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     os.environ.update({name: str(value) for name, value in names.items()})
     if sys.platform == "linux":

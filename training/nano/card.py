@@ -87,7 +87,7 @@ def _encoder(metrics: dict[str, Any]) -> str:
     recipe = metrics["recipe"]
     begun = "The vision encoder began with the ImageNet weights of EfficientNet-Lite0 (Apache-2.0)"
     trained = MOST_BLOCKS - recipe["frozen_blocks"] if recipe["encoder_learning_rate"] else 0
-    learned = f"its last {trained} of {MOST_BLOCKS} blocks are trained" if trained else "it is not trained here"
+    learned = f"its last {trained} of {MOST_BLOCKS} blocks are trained" if trained else "it stays as it is"
     return f"{begun}; {learned}" + ("." if "start" in metrics else "; everything else started from chance.")
 
 

@@ -52,8 +52,8 @@ def test_labels_are_told_from_by_whom_they_are(
     [
         (2, 1e-3, {}, "its last 3 of 5 blocks are trained; everything else started from chance."),
         (2, 1e-3, {"start": "w"}, "its last 3 of 5 blocks are trained.\n"),
-        (5, 1e-3, {"start": "w"}, "it is not trained here.\n"),
-        (2, 0.0, {}, "it is not trained here; everything else started from chance."),
+        (5, 1e-3, {"start": "w"}, "it stays as it is.\n"),
+        (2, 0.0, {}, "it stays as it is; everything else started from chance."),
     ],
 )
 def test_what_is_trained_of_the_encoder_is_the_recipes(

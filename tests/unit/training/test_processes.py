@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import signal
+import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ import pytest
 import torch
 
 from tests.support import together
+from tests.support.processes import PYTHON, ROOT
+from tests.support.waiting import wait_for
 from training.adapter.loop import Checkpoint, Curve
 from training.adapter.processes import ProcessEndedError, run_in_processes
 
@@ -81,6 +86,35 @@ def test_one_process_that_ends_early_ends_the_run_with_its_reason(
 ) -> None:
     with pytest.raises(ProcessEndedError, match=reason):
         run_in_processes(2, function, tmp_path)
+
+
+@pytest.mark.timeout(600)  # torch is loaded three times, of which a machine that does other work makes minutes
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
+def test_none_trains_on_when_the_command_has_ended(sent: signal.Signals, tmp_path: Path) -> None:
+    """As in a script's background, where processes ignore SIGINT; those of the same folder would mix with the next run."""
+    call = "run_in_processes(2, together.waiting, Path(sys.argv[1]))"
+    modules = "import sys; from pathlib import Path; from tests.support import together"
+    program = f"{modules}; from training.adapter.processes import run_in_processes; {call}"
+    ignores = partial(signal.signal, signal.SIGINT, signal.SIG_IGN) if sent != signal.SIGINT else None
+    parent = subprocess.Popen([PYTHON, "-c", program, str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL, preexec_fn=ignores)
+    files = [tmp_path / f"pid-{rank}.txt" for rank in range(2)]
+    try:
+        wait_for("both processes", lambda: all(file.exists() and file.read_text() for file in files), 240)
+        parent.send_signal(sent)
+        assert parent.wait(60) != 0
+    finally:
+        parent.kill()
+        parent.wait()
+    for file in files:
+        wait_for("the end of a process", partial(has_ended, int(file.read_text())), 60)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether there is no such process; one that nobody has asked for its end is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_each_process_needs_a_gpu_of_its_own_where_there_are_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
