@@ -156,6 +156,13 @@ class BasePart(_Part):
     """Frames of the portrait stream; None: half of `frames`. Each costs as much as one of `frames`. Not for a whole FVQ-Rater."""
     streams: tuple[str, ...] = STREAMS
 
+    @field_validator("streams")
+    @classmethod
+    def _are_streams(cls, streams: tuple[str, ...]) -> tuple[str, ...]:
+        if not streams or len(set(streams)) < len(streams) or not set(streams) <= set(STREAMS):
+            raise ValueError(f"must be one or more of {', '.join(STREAMS)}, each once")
+        return streams
+
 
 class LoraPart(_Part):
     """See `scorer.model.adapters.Lora`."""

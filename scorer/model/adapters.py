@@ -60,7 +60,8 @@ def attach(network: FVQRater, lora: Lora) -> AdaptedRater:
     try:
         adapted = get_peft_model(network, config)
     except ValueError as error:
-        raise ModelError(f"lora.targets: {error}") from error
+        first, *rest = str(error).splitlines()  # between them peft prints all layers of the module
+        raise ModelError(f"lora.targets: {first}{' ... ' + rest[-1] if rest else ''}") from error
     low_rank = [name for name, _ in adapted.named_parameters() if "lora_" in name]
     for tower in ("vision_model", "language_model"):
         if not any(f".{tower}." in name for name in low_rank):

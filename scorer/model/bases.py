@@ -148,6 +148,10 @@ def base_config(
     if base.motion is None:
         raise ModelError(f"base {base.model}: it needs a temporal encoder, and none is named")
     model, motion = _config(base.model, local), _config(base.motion, local)
+    if motion.model_type not in ("videomae", "vjepa2"):
+        raise ModelError(
+            f"temporal encoder {base.motion}: its model type is {motion.model_type!r}; it must be a VideoMAE or a V-JEPA 2"
+        )
     patch, shuffle = model.vision_config.patch_size[0], round(1 / model.downsample_ratio)
     side = image_size or model.vision_config.image_size[0]
     if side % (patch * shuffle):

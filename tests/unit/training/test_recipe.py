@@ -144,6 +144,9 @@ def test_yes_is_no_number(tmp_path: Path) -> None:
     [
         ("stage1", "learning_rate", math.inf, "stage1.learning_rate: must be a finite number, not inf"),
         ("stage2", "epochs", math.inf, "stage2.epochs: must be a finite number"),
+        ("base", "streams", [], "base.streams: must be one or more of frames, portrait, faces, motion, statistics, each once"),
+        ("base", "streams", ["frames", "frames"], "base.streams: must be one or more of"),
+        ("base", "streams", ["frames", "pictures"], "base.streams: must be one or more of"),
         ("lora", "targets", "(q_proj", r"lora.targets: must be a regular expression \(missing \)"),
         (None, "seed", 2**63, "seed: must be less than"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -206,8 +207,15 @@ def test_targets_that_fit_the_base_nowhere_are_told_before_the_clips_are_read(
     monkeypatch.setattr(tuning, "read_rated", lambda *_: pytest.fail("they are read, for minutes"))
     lora = {"rank": 4, "alpha": 8, "dropout": 0.05, "targets": targets}
     for base in (bases["qwen2"], Base("nano")):
-        with pytest.raises(ModelError, match=reason):
+        with pytest.raises(ModelError, match=reason) as error:
             tuning.tune(recipe(base, lora=lora), Path("/data/0"), tmp_path)
+        assert "\n" not in str(error.value)
+
+
+def test_another_model_in_the_place_of_the_temporal_encoder_is_named(bases: dict[str, Base], tmp_path: Path) -> None:
+    base = replace(bases["qwen2"], motion=bases["qwen2"].model)
+    with pytest.raises(ModelError, match=f"temporal encoder {base.motion}: its model type is 'internvl'; it must be"):
+        tuning.tune(recipe(base), Path("/data/0"), tmp_path)
 
 
 def test_a_checkpoint_that_was_cut_off_is_told_so(tmp_path: Path) -> None:
