@@ -141,7 +141,7 @@ class SettingFields(WrittenValues, BaseSettings):
     deep_share: float = _setting("models", 0.05, "Largest share of the segments that the large model looks at.", ge=0, le=1)
     deep_low: float = _setting("models", 40.0, "A segment with a lower score is worth its look.", unit="points", ge=0, le=100)
     deep_uncertain: float = _setting(
-        "models", 14.0, "A segment with a higher uncertainty is worth its look.", unit="points", ge=0
+        "models", 13.0, "A segment with a higher uncertainty is worth its look.", unit="points", ge=0
     )
     deep_timeout: float = _setting(
         "models", 5.0, "Longest time that a segment waits for the large model; then the small one's score is its answer.",
@@ -217,7 +217,7 @@ class SettingFields(WrittenValues, BaseSettings):
         "queue", 4, "Maximum number of clips of one stream that are stored in an hour.", unit="clips", ge=1
     )
     harvest_score: float = _setting("queue", 40.0, "A segment with a lower score is stored.", unit="points", ge=0, le=100)
-    harvest_uncertainty: float = _setting("queue", 14.0, "A segment with a higher uncertainty is stored.", unit="points", ge=0)
+    harvest_uncertainty: float = _setting("queue", 13.0, "A segment with a higher uncertainty is stored.", unit="points", ge=0)
     harvest_disagreement: float = _setting(
         "queue", 15.0, "A segment on which the second or the large model differs by more is stored.", unit="points", ge=0
     )

@@ -48,16 +48,22 @@ class _Outputs(nn.Module):
         return output.score, output.uncertainty, output.level_logits.softmax(dim=1)
 
 
-def export_graph(directory: Path, anew: bool = False) -> Path | None:
+def remove_results(directory: Path) -> None:
+    """Remove a model's graph, figures and card before new weights are written.
+
+    A run that is killed then leaves none of those before, which would be served and published as the new weights'.
+    """
+    for name in (GRAPH_FILE, "metrics.json", "README.md"):
+        (directory / name).unlink(missing_ok=True)
+
+
+def export_graph(directory: Path) -> Path | None:
     """Make sure that a model, or an adapter merged into its base, has a graph in its directory; returns the graph's path.
 
-    anew: the weights are new, and a graph that is there is of those before; else it is only compared with the network. None where
-    the model is too large for a graph to be of use. Raises `ModelError` where the network cannot be exported, or the graph's
-    scores are not the network's.
+    A graph that is there is only compared with the network. None where the model is too large for a graph to be of use. Raises
+    `ModelError` where the network cannot be exported, or the graph's scores are not the network's.
     """
     path = directory / GRAPH_FILE
-    if anew:
-        path.unlink(missing_ok=True)
     identity = ModelId(directory.name, version_of(directory))
     engine = load_network(directory, identity, torch.device("cpu"))
     if sum(weight.numel() for weight in engine.network.parameters()) > MOST_WEIGHTS:

@@ -35,7 +35,7 @@ class HarvestLimits:
 
     per_hour: int = 4
     score: float = 40.0
-    uncertainty: float = 14.0
+    uncertainty: float = 13.0
     disagreement: float = 15.0
 
 

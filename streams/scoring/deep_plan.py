@@ -47,7 +47,7 @@ class DeepLimits:
 
     share: float = 0.05
     low: float = 40.0
-    uncertain: float = 14.0
+    uncertain: float = 13.0
 
     @property
     def control_every(self) -> int:

@@ -55,7 +55,7 @@ deep_model: str | None = None
 deep_url: str | None = None
 deep_share: float = 0.05 ge=0 le=1
 deep_low: float = 40.0 ge=0 le=100
-deep_uncertain: float = 14.0 ge=0
+deep_uncertain: float = 13.0 ge=0
 deep_timeout: float = 5.0 gt=0 le=60
 scorer_url: str | None = None
 scorer_token: SecretStr | None = None
@@ -84,7 +84,7 @@ rate_url: str | None = None
 harvest: bool = True
 harvest_per_hour: int = 4 ge=1
 harvest_score: float = 40.0 ge=0 le=100
-harvest_uncertainty: float = 14.0 ge=0
+harvest_uncertainty: float = 13.0 ge=0
 harvest_disagreement: float = 15.0 ge=0
 clip_store: str | None = None
 clip_days: float = 30.0 ge=0 le=36525

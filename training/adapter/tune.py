@@ -27,7 +27,7 @@ from scorer.find import SHIPPED, version_of
 from scorer.model.adapters import AdaptedRater, Lora, attach, is_adapter_weight, save_adapter
 from scorer.model.bases import META, Base, base_config, load_base, sampler_spec
 from scorer.model.modeling import FVQRater
-from scorer.runtime.export import export_graph
+from scorer.runtime.export import export_graph, remove_results
 from scorer.runtime.graph import GRAPH_FILE
 from scorer.spec import SamplerSpec
 from training.adapter.card import write_adapter_card
@@ -42,7 +42,6 @@ from training.data.splits import FEWEST, SPLITS
 from training.data.trained import note_trained_on
 from training.evaluation.agreement import agreement, calibration
 from training.recipe import BasePart, TuneRecipe
-from training.results import remove_results
 
 
 def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, scale: str | None = None) -> dict[str, Any]:
@@ -106,7 +105,7 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
             "data": key,
         }
         (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-        export_graph(out, anew=True)
+        export_graph(out)
         write_adapter_card(out, metrics, used.report())
     accelerator.wait_for_everyone()
     return metrics

@@ -35,7 +35,7 @@ from scorer.model.configuration import STREAMS
 from scorer.model.modeling import FVQRater
 from scorer.model.presets import nano
 from scorer.model_files import share_weights
-from scorer.runtime.export import export_graph
+from scorer.runtime.export import export_graph, remove_results
 from scorer.spec import SamplerSpec
 from training.data.labels import check_apart, fingerprint, read_apart, read_labels
 from training.data.records import kept_record
@@ -50,7 +50,6 @@ from training.nano.steady import Steady
 from training.nano.targets import Targets, loss_of
 from training.nano.teacher import Lesson, Taught, teach
 from training.recipe import WARM_UP, NanoRecipe
-from training.results import remove_results
 
 Row = dict[str, Any]
 TAUGHT = ("path", "person", "content", "absolute", "mos", "target", "levels")  # the last two are a teacher's
@@ -157,7 +156,7 @@ def train(
     if lesson is not None:
         metrics["teacher"] = taught.figures
     (out / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1) + "\n")
-    export_graph(out, anew=True)
+    export_graph(out)
     shown = [labelled[int(row)] for row in samples.rows if row < len(labelled)]  # after them a teacher's, without labels
     write_card(out, metrics, shown, [dev_rows[int(row)] for row in dev_samples.rows])
     return metrics

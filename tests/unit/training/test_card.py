@@ -14,8 +14,9 @@ OWN, OTHERS = "`fvq synth`", "as the labels file has them"
 
 def card(folder: Path, kinds: tuple[str, ...], absolute: bool, **changes: Any) -> str:
     row = {"person": "ann", "absolute": absolute}
-    recipe = {"name": "mine", "seed": 0, "stage1_steps": 1, "stage2_steps": 2, "dev_looks": 3, "runs": 1, "steady_weight": 1.0}
-    recipe |= {"frozen_blocks": 2, "encoder_learning_rate": 1e-3} | changes.pop("recipe", {})
+    recipe = {"name": "mine", "seed": 0, "stage1_steps": 1, "stage2_steps": 2, "dev_looks": 3, "runs": 1}
+    recipe |= {"steady_weight": 1.0, "start_share": 0.0, "frozen_blocks": 2, "encoder_learning_rate": 1e-3}
+    recipe |= changes.pop("recipe", {})
     trained = [row | {"kind": kind} for kind in kinds]
     about = {"by_kind": {}, "version": "v", "data": "d", "dev": "e", "recipe": recipe, "parameters": 7, "clips": 1}
     metrics = dict.fromkeys(FIGURES, 0.5) | about | changes
