@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from scorer.model.bases import fingerprint
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.spec import SamplerSpec
+from training.data.progress import Progress
 from training.data.rated import RatedClip
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples
 from training.data.tensors import kept_tensors
@@ -67,7 +67,8 @@ def frozen_streams(network: FVQRater, samples: Samples, work: Path, with_vision:
         network.eval()
         known = {name: torch.zeros(0) for name in network.config.streams if name not in wanted}
         parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
-        for start in tqdm(range(0, len(samples), ENCODE_BATCH), desc="encoding", disable=None):
+        starts = range(0, len(samples), ENCODE_BATCH)
+        for start in Progress(starts, "encoding", total=len(starts)):
             batch = on_device(samples.batch(np.arange(start, min(start + ENCODE_BATCH, len(samples)))), network.device)
             encoded = network.encode(batch, known)
             for name in wanted:

@@ -25,9 +25,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
 from scorer.storage import write_whole
+from training.data.progress import Progress
 from training.recipe import StagePart
 
 CLIP_NORM = 1.0
@@ -201,13 +201,8 @@ def run_stage(
     if done:
         optimizer.load_state_dict(done.optimizer)
     parallel = _parallel(accelerator, model)
-    steps = tqdm(
-        range(first, stage.total),
-        desc=f"stage {'I' * stage.number}",
-        initial=first,
-        total=stage.total,
-        disable=None if accelerator.is_main_process else True,
-    )
+    shows, name = accelerator.is_main_process, f"stage {'I' * stage.number}, steps"
+    steps = Progress(range(first, stage.total), name, total=stage.total, done=first, shows=shows)
     for step in steps:
         rate = learning_rate(stage.part, step, stage.total)
         for group in optimizer.param_groups:
@@ -220,6 +215,7 @@ def run_stage(
         optimizer.step()
         optimizer.zero_grad()
         mean = float(accelerator.reduce(loss, reduction="mean"))
+        steps.note = f"loss {mean:.3g}"
         if accelerator.is_main_process:
             curve.add(stage.number, step + 1, rate, mean)
             if (step + 1) % stage.checkpoint_steps == 0 or step + 1 == stage.total:

@@ -20,6 +20,7 @@ from scorer.model.modeling import LEAST_UNCERTAINTY, SPREAD_UNIT, RaterOutput
 from scorer.spec import LEVEL_WIDTH
 from training.adapter.clips import EncodedClips, on_device
 from training.adapter.loop import Checkpoint, Curve, Order, Stage, run_stage
+from training.data.progress import Progress
 from training.data.rated import REPLAY
 from training.losses import laplace_spread, level_of
 from training.recipe import TuneRecipe
@@ -99,7 +100,8 @@ class Trainer:
         scores: list[float] = []
         uncertainties: list[float] = []
         levels: list[int] = []
-        for start in range(0, len(places), self.recipe.clips_per_device):
+        starts = range(0, len(places), self.recipe.clips_per_device)
+        for start in Progress(starts, "scoring", total=len(starts), shows=self.accelerator.is_main_process):
             with self.accelerator.autocast():
                 output = self._output(self.tuned, places[start : start + self.recipe.clips_per_device], self._always_frozen())
             scores.extend(output.score.tolist())

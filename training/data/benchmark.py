@@ -17,8 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from training.data.compare import FIGURES, compare, figures_of
 from training.data.damage.catalogue import LADDERS
 from training.data.damage.ladder import Ladder, apply
@@ -26,6 +24,7 @@ from training.data.degradations import REFERENCE_LABEL
 from training.data.ffmpeg import FPS
 from training.data.labels import write_labels
 from training.data.measures import absolute, points, twice_kind
+from training.data.progress import Progress
 from training.data.records import kept_record
 from training.data.references import make_reference
 from training.data.remarks import remark
@@ -93,7 +92,7 @@ def make_benchmark(folder: Path, people: Sequence[Path], plan: Plan, jobs: int) 
     (folder / PLAN).write_text(wanted)
     with ThreadPoolExecutor(jobs) as pool:
         tasks = [pool.submit(task) for content in contents for task in _tasks(folder, content, plan)]
-        rows = [row for task in tqdm(tasks, desc="benchmark", disable=None) if (row := task.result()) is not None]
+        rows = [row for task in Progress(tasks, "benchmark", total=len(tasks)) if (row := task.result()) is not None]
     if not rows:
         raise ValueError(f"{folder}: no clip could be made of the people")
     return write_labels(folder / LABELS, FIELDS, rows)

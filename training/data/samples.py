@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from scorer.errors import OWN_FAULTS, MediaError
 from scorer.model.modeling import ClipBatch
@@ -29,6 +28,7 @@ from scorer.spec import MODEL_INPUTS, SampledClip, SamplerSpec
 from scorer.storage import write_whole
 from training.data.alone import alone
 from training.data.measures import parts_of_kind
+from training.data.progress import Progress
 from training.data.remarks import remark
 
 ENCODE_BATCH = 8
@@ -80,7 +80,7 @@ def sample_all(
         # Sample only a few batches ahead of the reader: all clips at once would fill the memory.
         futures: dict[int, Any] = {}
         asked = 0
-        for i in tqdm(range(len(rows)), desc="sampling", disable=None):
+        for i in Progress(range(len(rows)), "sampling", total=len(rows)):
             while asked < min(i + 8 * jobs, len(rows)):
                 length, start = parts[asked] if parts else WHOLE
                 futures[asked] = pool.submit(rows[asked]["path"], window_seconds=length, start=start, limit=1)

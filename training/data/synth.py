@@ -20,12 +20,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from training.data.compare import compare
 from training.data.degradations import KINDS, Degradation, degrade, label, ladders
 from training.data.ffmpeg import FPS
 from training.data.labels import write_labels
+from training.data.progress import Progress
 from training.data.records import kept_record
 from training.data.references import check_made_from, made_from, make_reference
 from training.data.remarks import remark
@@ -69,7 +68,7 @@ def synthesise(
         return _segment(out, content, source.stem, degradation, made_from(seed, seconds, [source]))
 
     with ThreadPoolExecutor(jobs) as pool:
-        written = tqdm(pool.map(write_reference, references), total=len(references), desc="references", disable=None)
+        written = Progress(pool.map(write_reference, references), "references", total=len(references))
         contents = {content for content, is_written in zip(references, written, strict=True) if is_written}
         if not contents:
             raise ValueError("no reference could be made of any source")
@@ -80,7 +79,7 @@ def synthesise(
             for step in (None, *_drawn_steps(content, steps, kinds, seed))
         ]
         segments = pool.map(write_segment, todo)
-        rows = [row for row in tqdm(segments, total=len(todo), desc="segments", disable=None) if row is not None]
+        rows = [row for row in Progress(segments, "segments", total=len(todo)) if row is not None]
     if not rows:
         raise ValueError("no segment could be made of any reference")
     return write_labels(out / "labels.csv", [name for name in rows[0] if name not in ("vmaf_frames", "made_from")], rows)

@@ -27,6 +27,7 @@ from training.data.benchmark import LABELS
 from training.data.compare import FIGURES as WITH_REFERENCE
 from training.data.damage.catalogue import LADDERS
 from training.data.labels import fingerprint, read_labels
+from training.data.progress import Progress
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples
 from training.evaluation.agreement import cross_validated
 from training.evaluation.baselines import BRISQUE, SHARPNESS, measure_all, regression
@@ -100,7 +101,8 @@ def _sampled(folder: Path, rows: Rows, labels: Path, spec: SamplerSpec, jobs: in
 
 def _scores(model: LoadedModel, samples: Samples) -> list[ClipScore]:
     answers: list[ClipScore] = []
-    for first in range(0, len(samples), ENCODE_BATCH):
+    firsts = range(0, len(samples), ENCODE_BATCH)
+    for first in Progress(firsts, "scoring", total=len(firsts)):
         places = range(first, min(first + ENCODE_BATCH, len(samples)))
         clips = [ModelInput(**{name: np.array(samples.arrays[name][place]) for name in MODEL_INPUTS}) for place in places]
         answers += model.score(clips)

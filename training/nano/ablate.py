@@ -58,9 +58,10 @@ def ablate(recipe: NanoRecipe, data: Path, dev: Path, work: Path, seeds: int) ->
     for name in (*without(), *SHARES):
         runs = []
         for seed in range(seeds):
+            told = f"{name}, run {seed + 1} of {seeds}"
             index = _of_people(people, SHARES.get(name, 1.0), seed)
             new = partial(new_network, **without().get(name, {}))
-            network = fitted(samples, rows, replace(recipe, seed=seed), index, new=new)
+            network = fitted(samples, rows, replace(recipe, seed=seed), index, new=new, name=told)
             runs.append(evaluate_samples(network, dev_samples, dev_rows))
         figures[name] = {figure: float(np.mean([run[figure] for run in runs])) for figure in FIGURES}
     return figures

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from scorer.model.modeling import FVQRater
+from training.data.progress import Progress
 from training.data.samples import ENCODE_BATCH, Samples
 from training.nano.draw import PICTURES
 from training.recipe import MOST_BLOCKS, NanoRecipe
@@ -64,7 +64,8 @@ def kept_pictures(network: FVQRater, samples: Samples, blocks: int) -> Kept:
     views, is_end = (2, True) if blocks == MOST_BLOCKS else (1, False)
     pooled: dict[str, Tensor] = {}
     maps: dict[str, Tensor] = {}
-    for first in tqdm(range(0, len(samples), ENCODE_BATCH), desc="pictures", disable=None):
+    firsts = range(0, len(samples), ENCODE_BATCH)
+    for first in Progress(firsts, "pictures", total=len(firsts)):
         places = range(first, min(first + ENCODE_BATCH, len(samples)))
         batch = samples.batch(places)
         for name in PICTURES:

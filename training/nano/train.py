@@ -28,7 +28,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from scorer.find import version_of
 from scorer.model.configuration import STREAMS
@@ -38,6 +37,7 @@ from scorer.model_files import share_weights
 from scorer.runtime.export import export_graph, remove_results
 from scorer.spec import SamplerSpec
 from training.data.labels import check_apart, fingerprint, read_apart, read_labels
+from training.data.progress import Progress
 from training.data.records import kept_record
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples, parts_of
 from training.data.tensors import kept_tensors
@@ -129,7 +129,8 @@ def train(
 
     def train_run(run: NanoRecipe) -> dict[str, Tensor]:
         curve, clips = work / f"curve-{run.seed}.csv", np.arange(len(samples))
-        network = fitted(samples, rows, run, clips, errors=errors, curve_file=curve, start=start, **pictures())
+        name = f"run {run.seed - recipe.seed + 1} of {recipe.runs}"
+        network = fitted(samples, rows, run, clips, errors=errors, curve_file=curve, start=start, name=name, **pictures())
         return {name: value.clone(memory_format=torch.contiguous_format) for name, value in network.state_dict().items()}
 
     weights = [
@@ -211,8 +212,11 @@ def held_out_scores(samples: Samples, rows: list[Row], recipe: NanoRecipe, folds
         nonlocal fold
         fold += 1
 
-        file = kept / f"{fold}-of-{folds}.json"
-        return kept_record(file, lambda: scores_by(fitted(samples, rows, recipe, np.array(inside)), samples, np.array(outside)))
+        def scores() -> list[float]:
+            network = fitted(samples, rows, recipe, np.array(inside), name=f"fold {fold} of {folds}")
+            return scores_by(network, samples, np.array(outside))
+
+        return kept_record(kept / f"{fold}-of-{folds}.json", scores)
 
     return cross_validated([rows[int(i)] for i in samples.rows], fit_and_score, folds)
 
@@ -229,6 +233,7 @@ def fitted(
     start: Start | None = None,
     steady: Steady | None = None,
     kept: Kept | None = None,
+    name: str = "training",
 ) -> FVQRater:
     """A network that was trained by stages I and II, with its averaged weights; the same arguments give the same network.
 
@@ -236,7 +241,8 @@ def fitted(
     (`training.nano.teacher`). index: places of the samples to train on. errors: absolute errors that the uncertainty learns,
     points, one for each sample; None: it is not trained. curve_file: a CSV with the loss of every 50th step. new: makes the
     network. start: a network that is trained on instead. steady: windows between which the score is not to move. kept: what the
-    encoder's frozen blocks say of the samples, where the recipe keeps that; None: they are asked.
+    encoder's frozen blocks say of the samples, where the recipe keeps that; None: they are asked. name: of this
+    training, when it tells how far it is.
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
@@ -263,7 +269,8 @@ def fitted(
     with curve_file.open("w", newline="") as file:
         curve = csv.writer(file)
         curve.writerow(["step", "stage", "loss"])
-        for step in tqdm(range(1, total + 1), desc="stages I, II", disable=None):
+        steps = Progress(range(1, total + 1), f"{name}, steps", total=total)
+        for step in steps:
             stage = 1 if step <= recipe.stage1_steps else 2
             places = next(batches)
             is_settling = step > total - recipe.settling_steps
@@ -285,6 +292,7 @@ def fitted(
             optimizer.step()
             schedule.step()
             average.update_parameters(network)
+            steps.note = f"loss {float(loss.detach()):.3g}"
             if step % 50 == 0:
                 curve.writerow([step, stage, f"{float(loss.detach()):.4f}"])
                 file.flush()
@@ -315,7 +323,8 @@ def _trained(network: FVQRater, recipe: NanoRecipe) -> list[dict[str, Any]]:
 def predict(network: FVQRater, samples: Samples, places: NDArray[np.int64]) -> Iterator[tuple[float, float, int]]:
     """(score, uncertainty, most likely level 0-4) of the samples at those places, in order."""
     network.eval()
-    for first in range(0, len(places), ENCODE_BATCH):
+    firsts = range(0, len(places), ENCODE_BATCH)
+    for first in Progress(firsts, "scoring", total=len(firsts)):
         output = network(samples.batch(places[first : first + ENCODE_BATCH]))
         columns = (output.score, output.uncertainty, output.level_logits.argmax(dim=1))
         yield from zip(*(column.tolist() for column in columns), strict=True)

@@ -31,7 +31,7 @@ def test_nobody_is_scored_by_a_model_that_saw_them_and_a_killed_run_goes_on(
     rows = read_labels(data)
     seen: list[set[str]] = []
 
-    def fitted(samples: Any, rows: Any, recipe: Any, index: Any) -> FVQRater:
+    def fitted(samples: Any, rows: Any, recipe: Any, index: Any, name: str) -> FVQRater:
         seen.append({rows[int(samples.rows[place])]["person"] for place in index})
         if len(seen) == 2:
             raise KeyboardInterrupt

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from training.data.compare import FIGURES, compare, figures_of
 from training.data.damage.catalogue import LADDERS
@@ -27,6 +26,7 @@ from training.data.damage.ladder import apply
 from training.data.degradations import REFERENCE_LABEL
 from training.data.labels import write_labels
 from training.data.measures import absolute, measure_of, points, twice_kind
+from training.data.progress import Progress
 from training.data.records import kept_record
 from training.data.references import STILLS, check_made_from, made_from
 from training.data.remarks import remark
@@ -176,7 +176,7 @@ def _run(tasks: Sequence[Task], jobs: int) -> Iterator[Row]:
     """The rows of all tasks, as they are finished."""
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         done = pool.map(_make, tasks, chunksize=max(1, min(CAST, len(tasks) // jobs)))
-        for rows, remarks in tqdm(done, total=len(tasks), desc="scenes", disable=None):
+        for rows, remarks in Progress(done, "scenes", total=len(tasks)):
             for text in remarks:
                 remark(text)
             yield from rows
