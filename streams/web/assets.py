@@ -17,8 +17,11 @@ MEDIA = {
 }  # fmt: skip
 """What is served, by suffix; other files of the folder, as licences, are not."""
 
-VIEWS = ("/", *(f"/{view}{end}" for view in ("streams", "alerts", "clips") for end in ("", "/", "/{id:[^/]+}")))
-"""Addresses that the page itself turns into views."""
+VIEWS = {
+    "./": ("/", "/streams", "/alerts", "/clips"),
+    "../": [f"/{view}/{end}" for view in ("streams", "alerts", "clips") for end in ("", "{id:[^/]+}")],
+}
+"""Addresses that the page itself turns into views, by the way from them to the page's other files."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
@@ -36,14 +39,17 @@ def add_assets(app: web.Application) -> None:
     for path in sorted(PAGE.rglob("*")):
         if path.is_file() and path.suffix in MEDIA:
             app.router.add_get(f"/{path.relative_to(PAGE).as_posix()}", _server_of(path))
-    for view in VIEWS:
-        app.router.add_get(view, _server_of(PAGE / "index.html"))
+    for root, views in VIEWS.items():
+        for view in views:
+            app.router.add_get(view, _server_of(PAGE / "index.html", root))
 
 
-def _server_of(path: Path) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _server_of(path: Path, root: str = "/") -> Callable[[web.Request], Awaitable[web.Response]]:
+    """root: what addresses in the file begin with. A view's are relative to it, so that a proxy may serve all below a path."""
+
     async def serve(request: web.Request) -> web.Response:
         try:
-            body = await asyncio.to_thread(path.read_bytes)
+            body = (await asyncio.to_thread(path.read_bytes)).replace(b'="/', f'="{root}'.encode())
         except FileNotFoundError:
             raise web.HTTPNotFound from None
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'

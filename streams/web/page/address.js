@@ -5,6 +5,12 @@
 //   /alerts, /alerts/{id}     alerts: state
 //   /clips                    worst clips
 
+// Where the page is served: "" at the root of its host, "/fvq" under that path of another site. This file's own address tells it.
+const BASE = new URL(".", import.meta.url).pathname.slice(0, -1);
+
+// A path of the wall, as "/alerts", as the browser asks for it.
+export const wallPath = (path) => BASE + path;
+
 // A view of its address: {view, id, query}. query is a URLSearchParams. An unknown path is the fleet.
 export function parse(location) {
   const query = new URLSearchParams(location.search);
@@ -12,7 +18,7 @@ export function parse(location) {
   const labels = query.getAll("label");
   query.delete("label");
   labels.filter(isLabel).forEach((label) => query.append("label", label));
-  const parts = location.pathname.split("/").filter(Boolean);
+  const parts = location.pathname.slice(BASE.length).split("/").filter(Boolean);
   const id = parts.length === 2 ? decoded(parts[1]) : null;
   if (parts[0] === "streams" && id !== null) return { view: "stream", id, query };
   if (parts[0] === "alerts") return id === null ? { view: "alerts", id: null, query } : { view: "alert", id, query };
@@ -34,8 +40,8 @@ function decoded(part) {
 // An id as one part of a path. The ids "." and ".." cannot be one: browsers resolve them as folders, whichever way they are encoded.
 export const part = (id) => encodeURIComponent(id);
 
-export const streamPath = (id, query = "") => `/streams/${part(id)}${query && `?${query}`}`;
-export const alertPath = (id) => `/alerts/${part(id)}`;
+export const streamPath = (id, query = "") => wallPath(`/streams/${part(id)}${query && `?${query}`}`);
+export const alertPath = (id) => wallPath(`/alerts/${part(id)}`);
 
 // The same query with some names set; null takes a name away.
 export function changed(query, changes) {

@@ -1,8 +1,8 @@
 // Requests to the server's API. Every refusal becomes an ApiError whose message a person can act on.
-import { part } from "./address.js";
+import { part, wallPath } from "./address.js";
 import { guessClock } from "./time.js";
 
-const ROOT = "/api/v1";
+const ROOT = wallPath("/api/v1");
 const LONGEST = 60_000; // ms: a connection that was lost on its way, as with a VPN, would be waited for without end
 
 export class ApiError extends Error {

@@ -1,5 +1,5 @@
 // The page: one socket, one fleet, one view at a time. What is shown is in the address, so that a link opens it again.
-import { changed, isLabel, kept, parse } from "./address.js";
+import { changed, isLabel, kept, parse, wallPath } from "./address.js";
 import { call, read } from "./api.js";
 import { beep } from "./attention.js";
 import { get, make, printable, setText, shortened } from "./dom.js";
@@ -151,7 +151,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
   if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const address = new URL(link.href);
-  if (address.origin !== location.origin || link.hasAttribute("download") || address.pathname.startsWith("/api/")) return;
+  if (address.origin !== location.origin || link.hasAttribute("download") || address.pathname.startsWith(wallPath("/api/"))) return;
   event.preventDefault();
   app.go(address.pathname + address.search);
 });
@@ -189,14 +189,14 @@ search.addEventListener("keydown", (event) => {
     setLabels([...labels(), text], listPath());
   } else if (event.key === "Enter" && text && listPath() !== location.pathname) {
     search.blur();
-    app.go(`/?${app.keptQuery()}`);
+    app.go(wallPath(`/?${app.keptQuery()}`));
   } else if (event.key === "Escape") {
     search.blur();
   }
 });
 
 // Where a new filter shows what fits it: one stream or one alert has no list.
-const listPath = () => (["stream", "alert"].includes(app.route.view) ? "/" : location.pathname);
+const listPath = () => (["stream", "alert"].includes(app.route.view) ? wallPath("/") : location.pathname);
 
 function setLabels(next, path = location.pathname) {
   const query = changed(path === location.pathname ? app.route.query : kept(app.route.query), { label: [...new Set(next)] }).toString();
@@ -271,7 +271,7 @@ function bind() {
   const view = (name, ...values) => () => app.view[name]?.(...values);
   const lists = ["fleet", "alerts", "clips", "stream"];
   const line = (steps) => () => (app.view.line ?? app.view.move).call(app.view, steps);
-  const kept = (path) => () => app.go(path + (app.keptQuery() && `?${app.keptQuery()}`));
+  const kept = (path) => () => app.go(wallPath(path) + (app.keptQuery() && `?${app.keptQuery()}`));
   keys.add("j", "next row", view("move", 1), lists);
   keys.add("ArrowDown", "next row", line(1), lists);
   keys.add("k", "row before", view("move", -1), lists);
@@ -307,7 +307,7 @@ function bind() {
 function back() {
   if (app.route.view === "fleet") app.view.escape();
   else if (history.state?.inside) history.back();
-  else app.go(`/${app.keptQuery() && `?${app.keptQuery()}`}`);
+  else app.go(wallPath(`/${app.keptQuery() && `?${app.keptQuery()}`}`));
 }
 
 // A link may bring a token behind the #, which browsers send to no server. It leaves the address bar at once.

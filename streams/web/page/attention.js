@@ -1,5 +1,7 @@
 // What calls a person who looks elsewhere: the count in the tab's title and icon, and a beep where it was asked for.
 
+import { wallPath } from "./address.js";
+
 const BEEP_GAP = 10_000; // ms: at most one beep in this time
 
 let shown = "";
@@ -13,7 +15,7 @@ export function showCount(count, old, place = "") {
   shown = key;
   document.title = `${old ? "(old) " : count ? `(${count}) ` : ""}FVQ${place && ` ${place}`}`;
   const icon = old ? "old" : count > 9 ? "many" : count ? String(count) : "quiet";
-  document.getElementById("icon").href = `/icons/${icon}.svg`;
+  document.getElementById("icon").href = wallPath(`/icons/${icon}.svg`);
 }
 
 // A short tone; browsers allow it only after a click, which switching the sound on is.

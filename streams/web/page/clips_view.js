@@ -1,5 +1,5 @@
 // The worst clips that wait to be rated: watch them, rate them.
-import { streamPath } from "./address.js";
+import { streamPath, wallPath } from "./address.js";
 import { read } from "./api.js";
 import { idText, make, printable } from "./dom.js";
 import { bothClocks, clock } from "./time.js";
@@ -14,7 +14,7 @@ export const openClips = (app) => new ClipsView(app);
 export function clipCard(app, item) {
   const place = make("div", {});
   const play = make("button", { type: "button", "aria-label": `play the clip of ${printable(item.stream_id)}`, onClick: () => {
-    const video = make("video", { src: item.url, controls: true, loop: true, "aria-label": `clip of ${printable(item.stream_id)}` });
+    const video = make("video", { src: wallPath(item.url), controls: true, loop: true, "aria-label": `clip of ${printable(item.stream_id)}` });
     video.addEventListener("error", () => place.replaceChildren(make("p", { class: "dim" }, "This clip cannot be played here; it may have left the store.")));
     video.muted = true; // else no browser plays it by itself
     video.autoplay = true;

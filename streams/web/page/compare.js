@@ -1,4 +1,5 @@
 // Two pictures of the same scale over each other, with a divider that a slider moves: left of it the good one, right of it the bad one.
+import { wallPath } from "./address.js";
 import { make, setText } from "./dom.js";
 import { bothClocks, clock } from "./time.js";
 import { chip } from "./levels.js";
@@ -34,7 +35,7 @@ export function comparePictures(pair) {
 }
 
 function picture(one, alt) {
-  const image = make("img", { src: one.url, alt, width: String(one.width), height: String(one.height) });
+  const image = make("img", { src: wallPath(one.url), alt, width: String(one.width), height: String(one.height) });
   image.addEventListener("error", () => image.replaceWith(make("p", { class: "dim" }, `The ${alt} is not kept any more.`)));
   return image;
 }

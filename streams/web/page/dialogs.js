@@ -2,7 +2,7 @@
 import { make, printable } from "./dom.js";
 import { words } from "./levels.js";
 import { ApiError, call, read, segment, stream } from "./api.js";
-import { part } from "./address.js";
+import { part, wallPath } from "./address.js";
 import { clock, iso, now, seconds } from "./time.js";
 
 let number = 0;
@@ -166,7 +166,7 @@ async function view(streamId, segmentId, rendition) {
   const clips = await read("/clips", { stream_id: streamId, ...which, worst: "false", limit: "1" }).catch(() => ({ items: [] }));
   const [kept] = clips.items;
   if (kept) {
-    const video = make("video", { src: kept.url, controls: true, loop: true, "aria-label": "the clip to rate" });
+    const video = make("video", { src: wallPath(kept.url), controls: true, loop: true, "aria-label": "the clip to rate" });
     video.muted = true; // else no browser plays it without a click
     video.autoplay = true;
     return { segmentId: kept.segment_id, rendition: kept.rendition ?? "", element: video };
@@ -177,7 +177,7 @@ async function view(streamId, segmentId, rendition) {
   const away = (one) => Math.abs(seconds(one.start) - seconds(start));
   const near = items.filter((one) => away(one) <= (segmentId ? NEAR : RECENT)).sort((one, other) => away(one) - away(other))[0];
   if (!near) throw new Error("Nobody can judge this segment: no clip of it is kept, and no picture of its time.");
-  const image = make("img", { src: near.url, alt: "the segment's picture", width: "320", height: "180" });
+  const image = make("img", { src: wallPath(near.url), alt: "the segment's picture", width: "320", height: "180" });
   return { segmentId: id, rendition: of, element: make("div", {}, image, make("p", { class: "dim" }, "A preview of about this time; no clip of this segment was kept.")) };
 }
 

@@ -1,4 +1,5 @@
 // The socket: hello, snapshot, then frames. Whenever a frame is missing it connects anew and takes a fresh snapshot, for ever.
+import { wallPath } from "./address.js";
 import { followClock } from "./time.js";
 
 const FIRST_WAIT = 0.5; // seconds before the first new attempt; each failure doubles it
@@ -44,7 +45,7 @@ export class Live {
   start() {
     this.close();
     this.become("connecting");
-    const address = new URL(`/api/v1/live${this.query}`, location.href);
+    const address = new URL(wallPath(`/api/v1/live${this.query}`), location.href);
     address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = this.open(address.href, "fvq.v1");
     this.socket = socket;

@@ -1,4 +1,5 @@
 // Two clips of a stream side by side, the last good one and the first bad one, played in step: one slider, one button, the same time of both.
+import { wallPath } from "./address.js";
 import { readAll } from "./api.js";
 import { setText, make, printable } from "./dom.js";
 import { LOW, chip } from "./levels.js";
@@ -49,7 +50,7 @@ class StepPlayer {
   }
 
   side(item, words) {
-    const video = make("video", { src: item.url, preload: "auto", playsinline: true, "aria-label": `${words} of ${printable(item.stream_id)}` });
+    const video = make("video", { src: wallPath(item.url), preload: "auto", playsinline: true, "aria-label": `${words} of ${printable(item.stream_id)}` });
     video.muted = true; // two at once are no sound to listen to
     const box = make("div", { class: "step-box", tabindex: "0", role: "group", "aria-label": `${words}: arrow keys move what is seen at 1:1` }, video);
     video.addEventListener("error", () => box.replaceChildren(make("p", { class: "dim" }, "This clip cannot be played here; it may have left the store.")));

@@ -1,5 +1,5 @@
 // One stream: its course, its alerts under it, its signals against what is usual, its segments, its good and bad picture, its clips.
-import { alertPath } from "./address.js";
+import { alertPath, wallPath } from "./address.js";
 import { whyOf } from "./alerts_view.js";
 import { orNothing, read, stream } from "./api.js";
 import { courseChart, drawSignal, lanesOf, medians, withGaps } from "./chart.js";
@@ -172,7 +172,7 @@ class StreamView {
     this.from = from;
     this.to = to;
     const query = { from: iso(this.from), to: iso(this.to), ...(this.rendition ? { rendition: this.rendition } : {}) };
-    this.csv.href = `/api/v1${stream(this.id, "/scores")}?${new URLSearchParams({ ...query, format: "csv" })}`;
+    this.csv.href = `${wallPath("/api/v1")}${stream(this.id, "/scores")}?${new URLSearchParams({ ...query, format: "csv" })}`;
     const { signal } = this.stop;
     try {
       this.detail = await read(stream(this.id), null, { signal });
