@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
@@ -64,19 +64,17 @@ class AcksTopic(WholeTopic):
             log.warning("a message on %s is no acknowledgement: %s", self._topic, error)
 
 
-def find_alert(connection: Connection, alert_id: str) -> QualityAlert:
-    """The last message of an alert on its topic. Raises `BrokerError`, and `EventError` where there is no such alert."""
-    topic = connection.named(ALERTS_TOPIC)
+def find_alerts(connection: Connection, alert_ids: Collection[str]) -> dict[str, QualityAlert]:
+    """The last messages of alerts on their topic, by their ids; one that is not there is left out. Raises `BrokerError`."""
+    wanted = [alert_id.encode() for alert_id in alert_ids]
+    found: dict[str, QualityAlert] = {}
     with reading(connection) as reader:
-        last = None
-        for record in read_whole(reader, connection, topic):
-            if record.value and alert_id.encode() in record.value:
+        for record in read_whole(reader, connection, connection.named(ALERTS_TOPIC)):
+            if record.value and any(alert_id in record.value for alert_id in wanted):
                 with suppress(EventError):
                     alert = QualityAlert.from_bytes(record.value)
-                    last = alert if alert.alert_id == alert_id else last
-    if last is None:
-        raise EventError("", f"there is no alert {alert_id!r}: {topic} and the receivers have its `alert_id`")
-    return last
+                    found[alert.alert_id] = alert
+    return {alert_id: alert for alert_id, alert in found.items() if alert_id in alert_ids}
 
 
 def follow_agent(

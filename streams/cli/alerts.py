@@ -17,12 +17,14 @@ from streams.errors import EventError, SettingsError
 from streams.text import counted, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from streams.settings import Settings
 
 app = typer.Typer(help="Alerts: their policy, their receivers, and who has seen them.")
 
 PolicyOption = Annotated[Path | None, typer.Option(help="YAML policy; the one of FVQ_ALERT_POLICY without it.")]
-AlertArgument = Annotated[str, typer.Argument(help="The alert's `alert_id`.")]
+AlertsArgument = Annotated[list[str], typer.Argument(metavar="ALERT_ID...", help="The alerts' `alert_id`.")]
 LabelOption = Annotated[list[str] | None, typer.Option("--label", help="A label of the stream, NAME=VALUE; may be repeated.")]
 DaysOption = Annotated[float, typer.Option(min=0.01, max=366, help="How many days up to now.")]
 StreamOption = Annotated[list[str] | None, typer.Option("--stream", help="Only this stream; may be repeated.")]
@@ -188,38 +190,64 @@ def alerts_send_test(
 
 @app.command("ack")
 def alerts_ack(
-    alert_id: AlertArgument,
-    by: Annotated[str, typer.Option(help="Who has seen the alert.")],
+    alert_ids: AlertsArgument,
+    by: Annotated[str, typer.Option(help="Who has seen the alerts.")],
     note: Annotated[str, typer.Option(help="A note for the others.")] = "",
     until: Annotated[
         str | None,
-        typer.Option(help="From then on it is told again: a time, as 2026-01-31T20:15:00Z, or a length, as 30m, 2h or 1d."),
+        typer.Option(help="From then on they are told again: a time, as 2026-01-31T20:15:00Z, or a length, as 30m, 2h or 1d."),
     ] = None,
 ) -> None:
-    """Acknowledge an alert: it stays visible, and is not told again."""
+    """Acknowledge alerts: they stay visible, and are not told again. Exit code 1 where one could not be."""
     from streams.alerts.acknowledge import acknowledge, check_is_free, ending
-    from streams.alerts.acks_topic import AcksTopic, find_alert
+    from streams.alerts.acks_topic import AcksTopic, find_alerts
+    from streams.topic_names import ALERTS_TOPIC
 
-    connection = parts.connection(load_settings())
-    alert = find_alert(connection, alert_id)
-    if alert.ended_at is not None:
-        raise EventError("", f"alert {alert_id} is over since {alert.ended_at:%Y-%m-%d %H:%M:%S} UTC")
-    now = datetime.now(UTC)
-    acknowledgement = acknowledge(alert_id, alert.stream_id, by, now, note, ending(until, now) if until else None)
+    connection, now = parts.connection(load_settings()), datetime.now(UTC)
+    end = ending(until, now) if until else None
+    known = find_alerts(connection, alert_ids)
     with AcksTopic(connection) as topic:
-        check_is_free(topic.refresh().of(alert_id, now), acknowledgement.by)
-        topic.send(acknowledgement)
-    print(f"{alert_id}: {printable(alert.summary or alert.kind)}; acknowledged by {printable(acknowledgement.by)}")
+        before = topic.refresh()
+
+        def take(alert_id: str) -> str:
+            alert = known.get(alert_id)
+            if alert is None:
+                topic_name = connection.named(ALERTS_TOPIC)
+                raise EventError("", f"there is no alert {alert_id!r}: {topic_name} and the receivers have its `alert_id`")
+            if alert.ended_at is not None:
+                raise EventError("", f"alert {alert_id} is over since {alert.ended_at:%Y-%m-%d %H:%M:%S} UTC")
+            acknowledgement = acknowledge(alert_id, alert.stream_id, by, now, note, end)
+            check_is_free(before.of(alert_id, now), acknowledgement.by)
+            topic.send(acknowledgement)
+            return f"{printable(alert.summary or alert.kind)}; acknowledged by {printable(acknowledgement.by)}"
+
+        _each(alert_ids, take)
 
 
 @app.command("unack")
-def alerts_unack(alert_id: AlertArgument) -> None:
-    """Take an acknowledgement back: the alert is told again."""
+def alerts_unack(alert_ids: AlertsArgument) -> None:
+    """Take acknowledgements back: the alerts are told again. Exit code 1 where there was none."""
     from streams.alerts.acks_topic import AcksTopic
 
     with AcksTopic(parts.connection(load_settings())) as topic:
         known = {acknowledgement.alert_id: acknowledgement for acknowledgement in topic.refresh().known()}
-        if alert_id not in known:
-            raise EventError("", f"nobody has acknowledged an alert {alert_id!r}")
-        topic.take_back(alert_id)
-    print(f"{alert_id}: the acknowledgement of {printable(known[alert_id].by)} is taken back")
+
+        def take_back(alert_id: str) -> str:
+            if alert_id not in known:
+                raise EventError("", f"nobody has acknowledged an alert {alert_id!r}")
+            topic.take_back(alert_id)
+            return f"the acknowledgement of {printable(known[alert_id].by)} is taken back"
+
+        _each(alert_ids, take_back)
+
+
+def _each(alert_ids: Sequence[str], change: Callable[[str], str]) -> None:
+    """Change alerts one by one and print what is said of each; one that is refused is told, and the others are changed."""
+    refused = 0
+    for alert_id in dict.fromkeys(alert_ids):
+        try:
+            print(f"{alert_id}: {change(alert_id)}")
+        except EventError as error:
+            refused += 1
+            print(f"fvq: {printable(str(error))}", file=sys.stderr)
+    raise typer.Exit(1 if refused else 0)

@@ -48,9 +48,15 @@ def test_acknowledging_and_taking_back_reaches_every_worker(kafka: KafkaServer) 
         done = fvq("alerts", "ack", ALERT.alert_id, "--by", "Lee", "--until", "2h", FVQ_BROKER=kafka.broker)
         assert (done.returncode, done.stdout) == (1, "")
         assert "Kim has acknowledged it already (on it)" in done.stderr
-        done = fvq("alerts", "unack", ALERT.alert_id, FVQ_BROKER=kafka.broker)
-        assert done.stdout == f"{ALERT.alert_id}: the acknowledgement of Kim is taken back\n"
+        done = fvq("alerts", "unack", "0000", ALERT.alert_id, ALERT.alert_id, FVQ_BROKER=kafka.broker)
+        assert (done.returncode, done.stdout) == (1, f"{ALERT.alert_id}: the acknowledgement of Kim is taken back\n")
+        assert "fvq: nobody has acknowledged an alert '0000'" in done.stderr
         wait_for("both know", lambda: by() == [None, None], 90)
+        done = fvq("alerts", "ack", OVER.alert_id, ALERT.alert_id, "--by", "Lee", FVQ_BROKER=kafka.broker)
+        assert (done.returncode, done.stdout) == (1, f"{ALERT.alert_id}: studio/7: picture is black; acknowledged by Lee\n")
+        assert f"alert {OVER.alert_id} is over since" in done.stderr
+        wait_for("both know", lambda: by() == ["Lee", "Lee"], 90)
+        assert fvq("alerts", "unack", ALERT.alert_id, FVQ_BROKER=kafka.broker).returncode == 0
 
     for arguments, reason in {
         ("ack", "0000", "--by", "Kim"): "there is no alert '0000'",

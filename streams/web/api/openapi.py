@@ -85,7 +85,8 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.scope is not None:
         operation["description"] = f"Needs the scope `{route.scope}`."
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(route.body)}}}
+        required = any(value.is_required() for value in route.body.model_fields.values())
+        operation["requestBody"] = {"required": required, "content": {"application/json": {"schema": _ref(route.body)}}}
     return operation
 
 

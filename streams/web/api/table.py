@@ -171,10 +171,11 @@ class Route:
     async def _body(self, request: web.Request) -> Body | None:
         if self.body is None:
             return None
-        if request.content_type != "application/json":
+        content = await request.read()
+        if content and request.content_type != "application/json":
             raise ApiError(415, "the body must be application/json")
         try:
-            return self.body.model_validate_json(await request.read())
+            return self.body.model_validate_json(content or b"{}")
         except ValidationError as error:
             raise wrong_value(error) from None
 

@@ -153,6 +153,14 @@ async def test_what_cannot_be_acknowledged(client: TestClient, seeded: Fleet) ->
     assert form.status == 415
 
 
+async def test_an_acknowledgement_needs_no_body(client: TestClient, seeded: Fleet) -> None:
+    alert = next(alert for alert in seeded.live.firing() if alert.alert_id not in seeded.live.acks)
+    answer = await client.put(f"{ROOT}/alerts/{alert.alert_id}/ack", headers={"Content-Type": "text/plain"})
+    assert answer.status == 201, await answer.text()
+    assert (await answer.json())["ack"]["note"] == ""
+    assert (await client.post(f"{ROOT}/session")).status == 400  # a token has no default
+
+
 async def test_a_rating_queues_the_clip_and_tells_the_score_afterwards(client: TestClient, seeded: Fleet) -> None:
     channel = seeded.channels[5]
     score = next(score for score in reversed(channel.scores) if score.score is not None)
