@@ -10,6 +10,7 @@ import typer
 
 from streams import parts
 from streams.cli.options import JsonFlag, load_settings
+from streams.cli.table import output
 from streams.cli.training import check_scale
 from streams.errors import SettingsError
 
@@ -49,8 +50,6 @@ def promote(
 
     registry = parts.registry(settings)
     current = load_engine(name, settings.device, registry)  # before libraries are loaded that take seconds
-    from rich.console import Console
-
     from scorer.runtime.export import export_graph
     from streams.models.publish import publish
     from training.evaluation.gate import gate_of, judge, recipe_seed, table
@@ -65,7 +64,7 @@ def promote(
     if as_json:
         print(json.dumps(verdict.as_dict()))
     else:
-        Console().print(table(verdict))
+        output().print(table(verdict))
         print(f"{verdict.candidate}: " + (f"promoted, serves as {name}" if verdict.passed else "refused"))
     if update is not None:
         parts.announce_update(settings, update)  # last: it serves also where no broker answers, and the verdict is told

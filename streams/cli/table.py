@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from streams.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PIPE_COLUMNS = 10_000
 """A pipe has no width: every row stays one line there, which `grep` finds."""
@@ -21,6 +25,13 @@ def show_progress(line: str) -> None:
     """Show in one line how far a long command is, where somebody watches it; '' takes the line away."""
     if sys.stderr.isatty():
         print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def output() -> Console:
+    """The console that tables are printed to: as wide as the terminal, or as wide as they are."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", whole: Sequence[str] = ()) -> None:
@@ -50,7 +61,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
         return
     for row in shown:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    console = output()
     if console.width < width:
         console = Console(width=width)
     console.print(table)

@@ -13,6 +13,7 @@ import typer
 
 from streams import parts
 from streams.cli.options import JsonFlag, load_settings, refuse, told_of
+from streams.cli.table import output
 from streams.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -286,15 +287,13 @@ def _benchmark(
 
 def _print(results: dict[str, Any], tables: Callable[[dict[str, Any]], Sequence[Table]], as_json: bool) -> None:
     """Print results as tables, or as JSON for scripts, which has no figure that is not a number."""
-    from rich.console import Console
-
     from training.evaluation.agreement import without_nan
 
     if as_json:
         print(json.dumps(without_nan(results)))
         return
     for table in tables(results):
-        Console().print(table)
+        output().print(table)
 
 
 def _lesson(settings: Settings, name: str, unlabelled: Path | None) -> Lesson:

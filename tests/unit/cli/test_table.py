@@ -6,8 +6,9 @@ import re
 import sys
 
 import pytest
+from rich.table import Table
 
-from streams.cli.table import print_table
+from streams.cli.table import output, print_table
 
 LONG = "studio-7/" + "0123456789" * 8
 WIDE = "東京第一スタジオ主映像"
@@ -67,3 +68,11 @@ def test_a_pipe_gets_one_line_for_each_row(capsys: pytest.CaptureFixture[str]) -
 def test_without_rows_there_is_only_the_title(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("id",), [], title="0 letters\n")
     assert capsys.readouterr().out == "0 letters\\n\n"
+
+
+def test_a_table_with_many_columns_keeps_its_lines_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"figure-{place:02}" for place in range(20)]
+    table = Table(*names, title="agreement")
+    table.add_row(*("0.123" for _ in names))
+    output().print(table)
+    assert [line for line in capsys.readouterr().out.splitlines() if all(name in line for name in names)]
