@@ -77,16 +77,17 @@ def test_a_file_address_is_under_the_media_roots_or_refused(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-async def test_files_and_addresses_are_scored_in_order_and_one_error_stops_none(tmp_path: Path) -> None:
+async def test_files_and_addresses_are_scored_in_order_and_one_error_stops_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     clip = make_clip(tmp_path / "a.mp4", 320, 240, 1, kind="face")
-    out = io.StringIO()
     async with Origin() as origin:
         origin.script("/a.mp4", clip.read_bytes())
         addresses = [origin.url("/none.mp4"), origin.url("/a.mp4?signature=s3cret")]
         scoring = Scoring("nano", "cpu", Registry(str(tmp_path / "models"), tmp_path), 8, 1, 30.0, 2048)
         named = origin.url("/a.mp4")
-        code = await asyncio.to_thread(score_files, [*addresses, clip], scoring, fetch=limits(), form="json", out=out)
-    missing, remote, local = map(json.loads, out.getvalue().splitlines())
+        code = await asyncio.to_thread(score_files, [*addresses, clip], scoring, fetch=limits(), form="json")
+    missing, remote, local = map(json.loads, capsys.readouterr().out.splitlines())
     assert code == 1
     assert "404" in missing["error"]
     assert remote["file"] == named
