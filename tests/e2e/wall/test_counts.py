@@ -44,17 +44,25 @@ window.AudioContext = class { constructor() { window.beeps += 1; } };
 """
 
 
+def firing(operator: Operator) -> set[str]:
+    """The ids of the alerts that fire now."""
+    return {item["alert"]["alert_id"] for item in operator.asks("GET", "/alerts?state=firing&limit=1000")["items"]}
+
+
 def test_alerts_that_fired_while_the_connection_was_lost_are_heard(browser: webdriver.Chrome) -> None:
     with serving(60) as server:
         operator = Operator(browser, server)
         operator.opens()
         operator.sees_rows()
+        known = firing(operator)
         operator.browser.execute_script(BEEPS)
         operator.opens_in_place("/?label=tier:premium")
         operator.sees(lambda: "premium ×" in operator.text() and operator.rows())
         operator.opens_in_place("/")
         operator.sees_rows()
-        assert operator.browser.execute_script("return beeps") == 0, "what another filter brings is not new"
+        beeps = operator.browser.execute_script("return beeps")
+        # The fleet is live: on a slow machine an alert of its own may fire meanwhile, and is heard.
+        assert beeps == 0 or firing(operator) - known, "what another filter brings is not new"
         server.kill()
         server.start()  # it plays another past, with other alerts
-        operator.sees(lambda: operator.browser.execute_script("return beeps") == 1)
+        operator.sees(lambda: operator.browser.execute_script("return beeps") == beeps + 1)
