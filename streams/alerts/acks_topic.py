@@ -73,8 +73,9 @@ def find_alerts(connection: Connection, alert_ids: Collection[str]) -> dict[str,
             if record.value and any(alert_id in record.value for alert_id in wanted):
                 with suppress(EventError):
                     alert = QualityAlert.from_bytes(record.value)
-                    found[alert.alert_id] = alert
-    return {alert_id: alert for alert_id, alert in found.items() if alert_id in alert_ids}
+                    if alert.alert_id in alert_ids:
+                        found[alert.alert_id] = alert
+    return found
 
 
 def follow_agent(

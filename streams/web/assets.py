@@ -44,14 +44,16 @@ def add_assets(app: web.Application) -> None:
             app.router.add_get(view, _server_of(PAGE / "index.html", root))
 
 
-def _server_of(path: Path, root: str = "/") -> Callable[[web.Request], Awaitable[web.Response]]:
-    """root: what addresses in the file begin with. A view's are relative to it, so that a proxy may serve all below a path."""
+def _server_of(path: Path, root: str = "") -> Callable[[web.Request], Awaitable[web.Response]]:
+    """root: of a view, what the addresses in it begin with: they are relative, so that a proxy may serve all below a path."""
 
     async def serve(request: web.Request) -> web.Response:
         try:
-            body = (await asyncio.to_thread(path.read_bytes)).replace(b'="/', f'="{root}'.encode())
+            body = await asyncio.to_thread(path.read_bytes)
         except FileNotFoundError:
             raise web.HTTPNotFound from None
+        if root:
+            body = body.replace(b'="/', f'="{root}'.encode())
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if tag in request.headers.get("If-None-Match", ""):

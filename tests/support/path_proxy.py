@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 from yarl import URL
 
+from tests.support.proxy import forwarded
 from tests.support.web import in_thread
-
-BETWEEN_TWO = {"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding", "upgrade"}
-"""Headers that are about one connection, or about a body that is read and written anew."""
 
 
 @contextmanager
@@ -22,12 +20,12 @@ def under_path(server: str, path: str) -> Iterator[str]:
     session = web.AppKey("session", ClientSession)
 
     async def connected(app: web.Application) -> AsyncIterator[None]:
-        async with ClientSession() as app[session]:
+        async with ClientSession(auto_decompress=False) as app[session]:
             yield
 
     async def forward(request: web.Request) -> web.StreamResponse:
         there = URL(server + request.raw_path.removeprefix(path), encoded=True)
-        kept = {name: value for name, value in request.headers.items() if name.lower() not in BETWEEN_TWO}
+        kept = forwarded(request.headers) | {"Host": request.host}  # the wall compares a page's Origin with it
         if request.headers.get("Upgrade", "").lower() == "websocket":
             kept = {name: value for name, value in kept.items() if not name.lower().startswith("sec-websocket")}
             protocol = request.headers["Sec-WebSocket-Protocol"]
@@ -43,8 +41,7 @@ def under_path(server: str, path: str) -> Iterator[str]:
         async with app[session].request(
             request.method, there, headers=kept, data=await request.read(), allow_redirects=False
         ) as answer:
-            headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in BETWEEN_TWO]
-            return web.Response(status=answer.status, headers=headers, body=await answer.read())
+            return web.Response(status=answer.status, headers=forwarded(answer.headers), body=await answer.read())
 
     app.cleanup_ctx.append(connected)
     app.router.add_route("*", path + "/{rest:.*}", forward)

@@ -66,7 +66,7 @@ class FaultProxy:
         if self.status:
             self.refused += write
             return web.json_response({"code": "fault", "message": "fault of the test"}, status=self.status, headers=self.headers)
-        headers = _forwarded(request.headers)
+        headers = forwarded(request.headers)
         try:
             async with self._session.request(request.method, self.target + request.path_qs, headers=headers, data=body) as answer:
                 content = await answer.read()
@@ -74,9 +74,9 @@ class FaultProxy:
             return web.Response(status=502)
         await asyncio.sleep(self.delay)
         self.passed += write
-        return web.Response(status=answer.status, headers=_forwarded(answer.headers), body=content)
+        return web.Response(status=answer.status, headers=forwarded(answer.headers), body=content)
 
 
-def _forwarded(headers: Mapping[str, str]) -> dict[str, str]:
+def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers without those that belong to one connection."""
     return {name: value for name, value in headers.items() if name.lower() not in HOP_HEADERS}

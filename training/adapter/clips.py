@@ -67,8 +67,7 @@ def frozen_streams(network: FVQRater, samples: Samples, work: Path, with_vision:
         network.eval()
         known = {name: torch.zeros(0) for name in network.config.streams if name not in wanted}
         parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
-        starts = range(0, len(samples), ENCODE_BATCH)
-        for start in Progress(starts, "encoding", total=len(starts)):
+        for start in Progress(range(0, len(samples), ENCODE_BATCH), "encoding"):
             batch = on_device(samples.batch(np.arange(start, min(start + ENCODE_BATCH, len(samples)))), network.device)
             encoded = network.encode(batch, known)
             for name in wanted:

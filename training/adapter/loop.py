@@ -202,7 +202,7 @@ def run_stage(
         optimizer.load_state_dict(done.optimizer)
     parallel = _parallel(accelerator, model)
     shows, name = accelerator.is_main_process, f"stage {'I' * stage.number}, steps"
-    steps = Progress(range(first, stage.total), name, total=stage.total, done=first, shows=shows)
+    steps = Progress(range(first, stage.total), name, done=first, shows=shows)
     for step in steps:
         rate = learning_rate(stage.part, step, stage.total)
         for group in optimizer.param_groups:

@@ -101,7 +101,7 @@ class Trainer:
         uncertainties: list[float] = []
         levels: list[int] = []
         starts = range(0, len(places), self.recipe.clips_per_device)
-        for start in Progress(starts, "scoring", total=len(starts), shows=self.accelerator.is_main_process):
+        for start in Progress(starts, "scoring", shows=self.accelerator.is_main_process):
             with self.accelerator.autocast():
                 output = self._output(self.tuned, places[start : start + self.recipe.clips_per_device], self._always_frozen())
             scores.extend(output.score.tolist())

@@ -92,7 +92,7 @@ def make_benchmark(folder: Path, people: Sequence[Path], plan: Plan, jobs: int) 
     (folder / PLAN).write_text(wanted)
     with ThreadPoolExecutor(jobs) as pool:
         tasks = [pool.submit(task) for content in contents for task in _tasks(folder, content, plan)]
-        rows = [row for task in Progress(tasks, "benchmark", total=len(tasks)) if (row := task.result()) is not None]
+        rows = [row for task in Progress(tasks, "benchmark") if (row := task.result()) is not None]
     if not rows:
         raise ValueError(f"{folder}: no clip could be made of the people")
     return write_labels(folder / LABELS, FIELDS, rows)

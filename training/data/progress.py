@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Generic, TypeVar
 
 from tqdm import tqdm
@@ -24,12 +24,13 @@ Item = TypeVar("Item")
 class Progress(Generic[Item]):
     """Gives the items of a long work one by one, and shows how many are done, since when, and how long the others will take.
 
-    what: is done. total: number of items, with those of before. done: items that a run before this one did. shows: False shows
-    nothing, as in all but one of several processes. `note` may be set meanwhile: what else is said, as the loss.
+    what: is done. total: number of items, where `items` does not know it. done: items that a run before this one did. shows:
+    False shows nothing, as in all but one of several processes. `note` may be set meanwhile: what else is said, as the loss.
     """
 
-    def __init__(self, items: Iterable[Item], what: str, *, total: int, done: int = 0, shows: bool = True) -> None:
-        self._items, self._what, self._total, self._done, self._shows = items, what, total, done, shows
+    def __init__(self, items: Iterable[Item], what: str, *, total: int = 0, done: int = 0, shows: bool = True) -> None:
+        self._items, self._what, self._done, self._shows = items, what, done, shows
+        self._total = done + (len(items) if isinstance(items, Sized) else total)
         self.note = ""
 
     def __iter__(self) -> Iterator[Item]:

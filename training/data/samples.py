@@ -80,7 +80,7 @@ def sample_all(
         # Sample only a few batches ahead of the reader: all clips at once would fill the memory.
         futures: dict[int, Any] = {}
         asked = 0
-        for i in Progress(range(len(rows)), "sampling", total=len(rows)):
+        for i in Progress(range(len(rows)), "sampling"):
             while asked < min(i + 8 * jobs, len(rows)):
                 length, start = parts[asked] if parts else WHOLE
                 futures[asked] = pool.submit(rows[asked]["path"], window_seconds=length, start=start, limit=1)

@@ -101,8 +101,7 @@ def _sampled(folder: Path, rows: Rows, labels: Path, spec: SamplerSpec, jobs: in
 
 def _scores(model: LoadedModel, samples: Samples) -> list[ClipScore]:
     answers: list[ClipScore] = []
-    firsts = range(0, len(samples), ENCODE_BATCH)
-    for first in Progress(firsts, "scoring", total=len(firsts)):
+    for first in Progress(range(0, len(samples), ENCODE_BATCH), "scoring"):
         places = range(first, min(first + ENCODE_BATCH, len(samples)))
         clips = [ModelInput(**{name: np.array(samples.arrays[name][place]) for name in MODEL_INPUTS}) for place in places]
         answers += model.score(clips)

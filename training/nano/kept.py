@@ -64,8 +64,7 @@ def kept_pictures(network: FVQRater, samples: Samples, blocks: int) -> Kept:
     views, is_end = (2, True) if blocks == MOST_BLOCKS else (1, False)
     pooled: dict[str, Tensor] = {}
     maps: dict[str, Tensor] = {}
-    firsts = range(0, len(samples), ENCODE_BATCH)
-    for first in Progress(firsts, "pictures", total=len(firsts)):
+    for first in Progress(range(0, len(samples), ENCODE_BATCH), "pictures"):
         places = range(first, min(first + ENCODE_BATCH, len(samples)))
         batch = samples.batch(places)
         for name in PICTURES:

@@ -241,8 +241,8 @@ def fitted(
     (`training.nano.teacher`). index: places of the samples to train on. errors: absolute errors that the uncertainty learns,
     points, one for each sample; None: it is not trained. curve_file: a CSV with the loss of every 50th step. new: makes the
     network. start: a network that is trained on instead. steady: windows between which the score is not to move. kept: what the
-    encoder's frozen blocks say of the samples, where the recipe keeps that; None: they are asked. name: of this
-    training, when it tells how far it is.
+    encoder's frozen blocks say of the samples, where the recipe keeps that; None: they are asked. name: of this training, when
+    it tells how far it is.
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
@@ -269,7 +269,7 @@ def fitted(
     with curve_file.open("w", newline="") as file:
         curve = csv.writer(file)
         curve.writerow(["step", "stage", "loss"])
-        steps = Progress(range(1, total + 1), f"{name}, steps", total=total)
+        steps = Progress(range(1, total + 1), f"{name}, steps")
         for step in steps:
             stage = 1 if step <= recipe.stage1_steps else 2
             places = next(batches)
@@ -292,9 +292,10 @@ def fitted(
             optimizer.step()
             schedule.step()
             average.update_parameters(network)
-            steps.note = f"loss {float(loss.detach()):.3g}"
+            value = float(loss.detach())
+            steps.note = f"loss {value:.3g}"
             if step % 50 == 0:
-                curve.writerow([step, stage, f"{float(loss.detach()):.4f}"])
+                curve.writerow([step, stage, f"{value:.4f}"])
                 file.flush()
     weights = average.module.state_dict()
     if start is not None:
@@ -323,8 +324,7 @@ def _trained(network: FVQRater, recipe: NanoRecipe) -> list[dict[str, Any]]:
 def predict(network: FVQRater, samples: Samples, places: NDArray[np.int64]) -> Iterator[tuple[float, float, int]]:
     """(score, uncertainty, most likely level 0-4) of the samples at those places, in order."""
     network.eval()
-    firsts = range(0, len(places), ENCODE_BATCH)
-    for first in Progress(firsts, "scoring", total=len(firsts)):
+    for first in Progress(range(0, len(places), ENCODE_BATCH), "scoring"):
         output = network(samples.batch(places[first : first + ENCODE_BATCH]))
         columns = (output.score, output.uncertainty, output.level_logits.argmax(dim=1))
         yield from zip(*(column.tolist() for column in columns), strict=True)

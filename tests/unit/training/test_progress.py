@@ -24,7 +24,7 @@ class Clock:
 
 def test_a_log_gets_a_line_every_half_minute(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "time", Clock(10.0))
-    steps = Progress(range(4, 10), "stage II, steps", total=10, done=4)
+    steps = Progress(range(4, 10), "stage II, steps", done=4)
     for step in steps:
         steps.note = f"loss 0.{step}"
     captured = capsys.readouterr()
@@ -36,14 +36,14 @@ def test_a_log_gets_a_line_every_half_minute(monkeypatch: pytest.MonkeyPatch, ca
 
 
 def test_short_work_says_nothing_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(Progress("abc", "sampling", total=3)) == ["a", "b", "c"]
+    assert list(Progress(iter("abc"), "sampling", total=3)) == ["a", "b", "c"]
     assert capsys.readouterr().err == ""
 
 
 def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    steps = Progress(range(3), "sampling", total=3)
+    steps = Progress(range(3), "sampling")
     for _ in steps:
         steps.note = "loss 0.5"
     assert "\rsampling: 100%" in terminal.getvalue()
@@ -52,5 +52,5 @@ def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_not_to_be_shown_is_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(progress, "SECONDS", 0.0)
-    assert list(Progress("ab", "stage I", total=2, shows=False)) == ["a", "b"]
+    assert list(Progress("ab", "stage I", shows=False)) == ["a", "b"]
     assert capsys.readouterr().err == ""
