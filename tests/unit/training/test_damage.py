@@ -31,6 +31,7 @@ NEW = [name for name in LADDERS if name not in FIRST]
 DRAWN = (
     *("mains-banding", "rolling-bands", "exposure-hunting", "low-light-noise", "upscaling", "concealment", "stalls", "jitter"),
     *("wrong-range", "moire", "missing-slices", "wrong-blocks", "spoiled-pictures"),
+    *("flicker", "pixelation", "rolling-shutter", "coarse-colour"),
 )
 """Ladders in which something is drawn at random by the seed."""
 

@@ -31,7 +31,8 @@ LADDERS: dict[str, Ladder] = {
 
 VMAF_TRUSTED = frozenset(
     {"x264", "x265", "vp9", "av1", "mpeg4", "scale", "blur", "scale+x264", "blur+x264"}
-    | {"upscaling", "autofocus-hunting", "restream-twice", "restream-thrice", "hardware-blocking", "mpeg2", "bitrate-oscillation"}
+    | {"upscaling", "pixelation", "autofocus-hunting", "restream-twice", "restream-thrice", "hardware-blocking", "mpeg2"}
+    | {"bitrate-oscillation"}
 )
 """Kinds on which VMAF can be trusted: it was made for compression and scaling (Li et al., Netflix, 2016), and sees blur. Other
 kinds are labelled with VMAF only because no better label is at hand."""

@@ -1,4 +1,4 @@
-"""Damage by a wrong conversion on the way in: colour matrix, shape of the picture, interlacing, HDR shown as SDR."""
+"""Damage by a wrong conversion on the way in: colour, range, gamma, shape of the picture, interlacing, HDR shown as SDR."""
 
 from __future__ import annotations
 
@@ -42,6 +42,37 @@ def wrong_range(step: int, source: Path, target: Path, seed: str) -> None:
 
     def change(picture: Picture, time: float) -> Picture:
         return table[picture]
+
+    rewrite(source, target, change)
+
+
+def wrong_gamma(step: int, source: Path, target: Path, seed: str) -> None:
+    """A curve that the display does not undo: middle tones sink into black or are washed out; black and white stay."""
+    power = (1.2, 1.5, 1.95, 2.6, 3.6)[step]
+    is_dark = random.Random(f"wrong-gamma/{seed}").random() < 0.5  # noqa: S311 - reproducible data, not secrets
+    table = np.rint(255 * (np.arange(256) / 255) ** (power if is_dark else 1 / power)).astype(np.uint8)
+
+    def change(picture: Picture, time: float) -> Picture:
+        return table[picture]
+
+    rewrite(source, target, change)
+
+
+def coarse_colour(step: int, source: Path, target: Path, seed: str) -> None:
+    """Colour with few lines and few columns, as of a video tape or of scalers one after another: it runs over the edges."""
+    share = (0.009, 0.018, 0.034, 0.06, 0.1)[step]
+    rng = random.Random(f"coarse-colour/{seed}")  # noqa: S311
+    is_smooth, wide, shift = rng.random() < 0.6, rng.uniform(0.8, 2), rng.uniform(-0.3, 0.3)
+
+    def change(picture: Picture, time: float) -> Picture:
+        height, width = picture.shape[:2]
+        side = max(2.0, share * height)
+        planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YCrCb)
+        small = max(1, round(width / (wide * side))), max(1, round(height / side))
+        coarse = cv2.resize(planes[..., 1:], small, interpolation=cv2.INTER_AREA)
+        whole = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR if is_smooth else cv2.INTER_NEAREST)
+        planes[..., 1:] = np.roll(whole, round(shift * wide * side), axis=1)
+        return cv2.cvtColor(planes, cv2.COLOR_YCrCb2BGR).astype(np.uint8)
 
     rewrite(source, target, change)
 
@@ -127,6 +158,25 @@ def conversion_ladders() -> list[Ladder]:
             "VMAF is nearly blind to contrast and colour; one mistake makes black grey or hides shadows, five leave half of the "
             "contrast, or half of the levels",
             wrong_range,
+        ),
+        Ladder(
+            "wrong-gamma",
+            "source",
+            STEPS,
+            (91.0, 79.0, 65.0, 50.0, 35.0),
+            "declared",
+            "VMAF is nearly blind to brightness; the targets are between those of `dark` and of the wrong range: the ends stay",
+            wrong_gamma,
+        ),
+        Ladder(
+            "coarse-colour",
+            "source",
+            STEPS,
+            (93.0, 86.0, 77.0, 67.0, 56.0),
+            "declared",
+            "VMAF reads the luma only; the eye sees colour coarsely as well, so the first step is hardly seen; the last leaves "
+            "spots of colour that have little to do with the picture",
+            coarse_colour,
         ),
         Ladder(
             "wrong-aspect",

@@ -1,4 +1,5 @@
-"""Damage by lens and processing: focus, sharpening, ringing, enlargement, a blurred face, a filmed screen."""
+"""Damage by lens, sensor and processing: focus, sharpening, ringing, enlargement, a mosaic, a rolling shutter, a blurred face, a
+filmed screen."""
 
 from __future__ import annotations
 
@@ -34,6 +35,43 @@ def upscaling(step: int, source: Path, target: Path, seed: str) -> None:
     kernel = random.Random(f"upscaling/{seed}").choice(("bilinear", "bicubic", "lanczos", "neighbor"))  # noqa: S311
     chain = f"scale={small[0]}:{small[1]}:flags=area,scale={shape.width}:{shape.height}:flags={kernel}"
     run_ffmpeg("-i", source, "-vf", chain, "-pix_fmt", "yuv420p", *NEAR_LOSSLESS, target)
+
+
+def pixelation(step: int, source: Path, target: Path, seed: str) -> None:
+    """Squares of one colour each: a camera's digital zoom, a decoder that leaves out what is fine."""
+    side = (2, 3, 4, 6, 10)[step]
+    rng = random.Random(f"pixelation/{seed}")  # noqa: S311 - reproducible data, not secrets
+    left, top = rng.randrange(side), rng.randrange(side)
+
+    def change(picture: Picture, time: float) -> Picture:
+        height, width = picture.shape[:2]
+        below, right = -(top + height) % side, -(left + width) % side
+        whole = cv2.copyMakeBorder(picture, top, below, left, right, cv2.BORDER_REPLICATE)
+        rows, columns = whole.shape[0] // side, whole.shape[1] // side
+        squares = whole.reshape(rows, side, columns, side, 3).mean(axis=(1, 3))
+        coarse = np.rint(squares).astype(np.uint8).repeat(side, axis=0).repeat(side, axis=1)
+        return coarse[top : top + height, left : left + width]
+
+    rewrite(source, target, change)
+
+
+def rolling_shutter(step: int, source: Path, target: Path, seed: str) -> None:
+    """A camera that vibrates: its sensor reads line after line, so straight things wobble like jelly and heads lean."""
+    share = (0.0012, 0.0027, 0.0052, 0.009, 0.016)[step]
+    rng = random.Random(f"rolling-shutter/{seed}")  # noqa: S311
+    shakes = [(rng.uniform(6, 22), rng.random(), strength) for strength in (0.7, 0.3)]
+    shape = shape_of(source)
+    column, row = (np.asarray(grid, np.float32) for grid in np.meshgrid(np.arange(shape.width), np.arange(shape.height)))
+    # The lines are read one after another in the time that a picture has.
+    late = row / (shape.height * float(shape.rate))
+
+    def change(picture: Picture, time: float) -> Picture:
+        reach = share * shape.height
+        swing = sum(strength * np.sin(2 * np.pi * (rate * (time + late) + phase)) for rate, phase, strength in shakes)
+        moved = np.asarray(column + reach * swing, np.float32)
+        return cv2.remap(picture, moved, row, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT).astype(np.uint8)
+
+    rewrite(source, target, change)
 
 
 def autofocus_hunting(step: int, source: Path, target: Path, seed: str) -> None:
@@ -127,6 +165,19 @@ def lens_ladders() -> list[Ladder]:
             over_sharpening,
         ),
         Ladder("upscaling", "source", STEPS, None, "vmaf", "VMAF was made for scaling", upscaling),
+        Ladder(
+            "pixelation", "source", STEPS, None, "vmaf", "as upscaling: detail is lost, and VMAF sees the squares", pixelation
+        ),
+        Ladder(
+            "rolling-shutter",
+            "source",
+            STEPS,
+            (88.0, 75.0, 61.0, 46.0, 32.0),
+            "declared",
+            "VMAF compares each place with what was there: a wobble of a few pixels that is hardly seen costs it most of its "
+            "points, and more of it nothing",
+            rolling_shutter,
+        ),
         Ladder(
             "autofocus-hunting",
             "source",

@@ -1,4 +1,4 @@
-"""Damage by light and exposure: flicker bands, backlight, hunting for exposure or white balance, a sensor in the dark."""
+"""Damage by light and exposure: bands, flicker, backlight, hunting for exposure or white balance, a sensor in the dark."""
 
 from __future__ import annotations
 
@@ -39,6 +39,19 @@ def rolling_bands(step: int, source: Path, target: Path, seed: str) -> None:
         place = (bands * _rows(picture) + speed * time + phase) % 1
         bar = np.clip((width / 2 - np.abs(place - 0.5)) * 25, 0, 1)
         return multiply_light(picture, 1 - depth * bar)
+
+    rewrite(source, target, change)
+
+
+def flicker(step: int, source: Path, target: Path, seed: str) -> None:
+    """All of the picture is brighter and darker several times in a second: lamps that flicker, an exposure that never settles."""
+    stops = (0.1, 0.2, 0.36, 0.62, 1.0)[step]
+    rng = random.Random(f"flicker/{seed}")  # noqa: S311
+    frequency, phase, unrest = rng.uniform(3, 14), rng.random(), rng.uniform(0, 0.6)
+
+    def change(picture: Picture, time: float) -> Picture:
+        wave = np.sin(2 * np.pi * (frequency * time + phase))
+        return multiply_light(picture, 2.0 ** (stops * ((1 - unrest) * wave + unrest * rng.uniform(-1.5, 1.5))))
 
     rewrite(source, target, change)
 
@@ -150,6 +163,12 @@ def light_ladders() -> list[Ladder]:
             (84.0, 70.0, 55.0, 40.0, 26.0),
             BLIND + "as mains banding, some points lower because hard edges and motion catch the eye",
             rolling_bands,
+        ),
+        _declared(
+            "flicker",
+            (85.0, 71.0, 56.0, 41.0, 27.0),
+            BLIND + "as exposure hunting, some points lower because light that changes so often tires the eye",
+            flicker,
         ),
         _declared(
             "exposure-hunting",
