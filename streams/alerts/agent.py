@@ -142,6 +142,8 @@ class AlertAgent:
             if now - judged_at >= SILENCE_SECONDS and self._partitions:
                 if now - judged_at > BLIND_SECONDS:
                     self._restart_silence(now)
+                if judged_by.maintenance:
+                    self._take_limits(judged_by)  # one may have begun, or ended
                 self._judge_silence(topics, watermark, now)
                 judged_at = now
 
@@ -151,10 +153,11 @@ class AlertAgent:
         self._count_open()
 
     def _take_limits(self, policy: AlertPolicy) -> None:
-        """Give every stream its limits of another policy: those without scores are judged for silence."""
+        """Give every stream the limits that a policy has for it now: those without scores are judged for silence."""
+        now = datetime.now(UTC)
         for partition in self._partitions.values():
             for stream in partition.streams.values():
-                stream.limits = policy.of(stream.state.labels)
+                stream.limits = policy.of(stream.state.labels, now)
 
     def _take_over(self, topics: AlertTopics, at: TopicPartition) -> None:
         """Start with a partition: read its streams' states, and seek to its committed offset."""
@@ -166,7 +169,7 @@ class AlertAgent:
         now = time.monotonic()
         for stored in topics.states(at.partition):
             state = reopened(stored, alerts_of[stored.stream_id])
-            partition.streams[state.stream_id] = _Stream(state, self._policy.of(state.labels), now)
+            partition.streams[state.stream_id] = _Stream(state, self._policy.of(state.labels, datetime.now(UTC)), now)
             self._list_open(state)
         self._partitions[at.partition] = partition
         self._count_open()
@@ -184,7 +187,7 @@ class AlertAgent:
         for record in records:
             try:
                 score = SegmentScore.from_bytes(record.value)
-                limits = self._policy.of(score.labels)
+                limits = self._policy.of(score.labels, score.start)
                 known = partition.streams.get(score.stream_id)
                 state, new_alerts = step(
                     known.state if known else StreamState(score.stream_id), score, limits, _written_at(record)

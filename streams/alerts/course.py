@@ -45,7 +45,7 @@ class Courses:
         this segment is black or frozen, so its score says nothing; `steady` otherwise. now: UTC, against which the packager's
         clock is held.
         """
-        limits = self._policy.of(score.labels)
+        limits = self._policy.of(score.labels, score.start)
         state, _ = step(self._streams.get(score.stream_id) or StreamState(score.stream_id), score, limits, now)
         remember(self._streams, score.stream_id, state, MOST_STREAMS)
         signals, rendition = score.signals, state.renditions[score.rendition or ""]

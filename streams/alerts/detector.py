@@ -117,7 +117,7 @@ def tick(
         closed, alerts = _close(state, state.until, state.segment_id)
         return (closed if alerts else state), alerts
     already_fired = state.silence_started_at is not None and state.until <= state.silence_started_at
-    if state.silence is not None or already_fired or not limits.no_segments.enabled:
+    if state.silence is not None or already_fired or not limits.no_segments.enabled or limits.in_maintenance:
         return state, []
     resumed = state.silence_ended_at
     if resumed is not None and (state.until - resumed).total_seconds() + silent_for < limits.no_segments.cool_down:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from typing import Self
+
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from scorer.written import WrittenValues
 from streams.events import Severity
@@ -164,3 +166,15 @@ class Alerts(Part):
     no_segments: NoSegments = Field(default_factory=NoSegments)
     no_face: NoFace = Field(default_factory=NoFace)
     silent: Silent = Field(default_factory=Silent)
+    _in_maintenance: bool = PrivateAttr(False)
+
+    @property
+    def in_maintenance(self) -> bool:
+        """Whether somebody is at work on the stream: then no alert fires."""
+        return self._in_maintenance
+
+    def for_maintenance(self) -> Self:
+        """The same limits while somebody is at work on the stream."""
+        quiet = self.model_copy()
+        quiet._in_maintenance = True
+        return quiet

@@ -7,13 +7,15 @@
         alerts: {low_quality: {threshold: 55}}
 
 Every override whose labels a stream carries replaces values of `alerts`, in the order of the file. Settings that are not named
-keep their defaults. `receivers` says where alerts are delivered; addresses and tokens can be in files or in the environment.
+keep their defaults. `maintenance` says when nothing fires, `receivers` where alerts are delivered to; addresses and tokens can be
+in files or in the environment.
 `python -m streams.alerts.policy` prints the reference tables of docs/alerts.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
@@ -24,6 +26,7 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_valid
 from scorer.errors import in_own_words
 from scorer.yaml_text import KeyTwiceError, line_of, load_yaml
 from streams.alerts.limits import Alerts, Part
+from streams.alerts.maintenance import Maintenance
 from streams.alerts.receiver_settings import Receiver
 from streams.bounds import bounds_of
 from streams.errors import SettingsError
@@ -42,8 +45,9 @@ class AlertPolicy(Part):
 
     alerts: Alerts = Field(default_factory=Alerts)
     overrides: list[Override] = Field(default_factory=list, max_length=1000)
+    maintenance: list[Maintenance] = Field(default_factory=list, max_length=1000)
     receivers: list[Receiver] = Field(default_factory=list, max_length=20)
-    _cache: dict[tuple[int, ...], Alerts] = PrivateAttr(default_factory=dict)
+    _cache: dict[tuple[bool, tuple[int, ...]], Alerts] = PrivateAttr(default_factory=dict)
 
     @field_validator("receivers")
     @classmethod
@@ -53,19 +57,21 @@ class AlertPolicy(Part):
             raise ValueError("two receivers have the same name")
         return receivers
 
-    def of(self, labels: Mapping[str, str]) -> Alerts:
-        """The limits of a stream with these labels."""
+    def of(self, labels: Mapping[str, str], at: datetime | None = None) -> Alerts:
+        """The limits of a stream with these labels. at: when; None for a time without maintenance."""
+        quiet = at is not None and any(work.concerns(labels) and work.lasts(at) for work in self.maintenance)
         matching = tuple(i for i, override in enumerate(self.overrides) if override.labels.items() <= labels.items())
-        if matching not in self._cache:
-            limits = self.alerts.model_dump()
+        if (quiet, matching) not in self._cache:
+            merged = self.alerts.model_dump()
             for i in matching:
-                limits = _merged(limits, self.overrides[i].alerts)
-            self._cache[matching] = Alerts.model_validate(limits)
-        return self._cache[matching]
+                merged = _merged(merged, self.overrides[i].alerts)
+            limits = Alerts.model_validate(merged)
+            self._cache[quiet, matching] = limits.for_maintenance() if quiet else limits
+        return self._cache[quiet, matching]
 
     def has_limits_of(self, other: AlertPolicy) -> bool:
         """Whether it judges every stream as another policy does."""
-        return (self.alerts, self.overrides) == (other.alerts, other.overrides)
+        return (self.alerts, self.overrides, self.maintenance) == (other.alerts, other.overrides, other.maintenance)
 
 
 SETTING = "FVQ_ALERT_POLICY"
@@ -138,11 +144,13 @@ def reference() -> str:
                 lines.append(f"| `{path}.{name}` | {shown} | {bounds_of(field)} | {field.description} |")
 
     add("alerts", Alerts, default_limits())
-    lines += ["", "| of a receiver | default | bounds | meaning |", "|---|---|---|---|"]
-    for name, field in Receiver.model_fields.items():
-        default = "needed" if field.is_required() else "" if field.default in (None, {}) else field.get_default()
-        default = f"{default:g}" if isinstance(default, float) else "" if not isinstance(default, str) else default
-        lines.append(f"| `{name}` | {default} | {bounds_of(field)} | {field.description} |")
+    parts: tuple[tuple[str, type[BaseModel]], ...] = (("an entry of `maintenance`", Maintenance), ("a receiver", Receiver))
+    for title, model in parts:
+        lines += ["", f"| of {title} | default | bounds | meaning |", "|---|---|---|---|"]
+        for name, field in model.model_fields.items():
+            default = "needed" if field.is_required() else "" if field.default in (None, {}) else field.get_default()
+            default = f"{default:g}" if isinstance(default, float) else "" if not isinstance(default, str) else default
+            lines.append(f"| `{field.alias or name}` | {default} | {bounds_of(field)} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 
@@ -167,7 +175,7 @@ def _names_at(root: type[BaseModel], path: Sequence[str | int]) -> list[str]:
             annotation = root.model_fields[part].annotation
             kinds = (annotation, *get_args(annotation))
             root = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
-    return list(root.model_fields)
+    return [field.alias or name for name, field in root.model_fields.items()]
 
 
 def _example(root: type[BaseModel], path: Sequence[str | int]) -> str:

@@ -36,7 +36,7 @@ def judge(state: RenditionState, score: SegmentScore, limits: Alerts) -> tuple[R
 
     state: already moved to this segment. score: of status `scored`.
     """
-    watches = _Watches(state.every_watch(), score)
+    watches = _Watches(state.every_watch(), score, in_maintenance=limits.in_maintenance)
     state = _judge_sound(scored_alike(measured_alike(state, score), score), watches, limits)
     signals = score.signals
     recent = averaged_levels(state.recent, levels_of(score), weight_of(score.duration, limits.smoothing))
@@ -94,12 +94,13 @@ class _Watches:
 
     by_kind: dict[AlertKind, Watch]
     score: SegmentScore
+    in_maintenance: bool
     changes: list[Change] = field(default_factory=list)
 
     def update(self, kind: AlertKind, reading: _Reading, timing: Timing) -> Watch:
         """Advance the watch of one kind; returns it."""
         before = self.by_kind.get(kind, Watch())
-        after = _advance(before, reading, self.score, timing)
+        after = _advance(before, reading, self.score, timing, self.in_maintenance)
         # A new dictionary: the state before this segment holds the old one and must not change.
         self.by_kind = self.by_kind | {kind: after}
         if before.open_alert is None and after.open_alert is not None:
@@ -138,8 +139,11 @@ def _pending(watch: Watch, since: datetime | None) -> Watch:
     return watch if watch.pending_since == since else replace(watch, pending_since=since)
 
 
-def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timing) -> Watch:
-    """A watch after one segment: it opens an alert after `minimum` bad seconds, and ends it after `clear` good ones."""
+def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timing, in_maintenance: bool) -> Watch:
+    """A watch after one segment: it opens an alert after `minimum` bad seconds, and ends it after `clear` good ones.
+
+    in_maintenance: no alert opens; one that is due opens with the first segment after it.
+    """
     end = end_of(score)
     repeats = score.tier == "glance" and not reading.by_any_look
     if repeats and timing.enabled and (watch.open_alert is None or watch.pending_since is None):
@@ -151,7 +155,7 @@ def _advance(watch: Watch, reading: _Reading, score: SegmentScore, timing: Timin
             return _pending(watch, None)
         since = watch.pending_since or reading.bad_since or score.start
         rested = watch.ended_at is None or end - watch.ended_at >= timedelta(seconds=timing.cool_down)
-        if not rested or reading.unsure or end - since < timedelta(seconds=timing.minimum):
+        if in_maintenance or not rested or reading.unsure or end - since < timedelta(seconds=timing.minimum):
             return _pending(watch, since)
         alert = OpenAlert(since, reading.value, reading.baseline, score.labels, reading.threshold, timing.severity)
         return Watch(open_alert=alert)

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 
 from streams.alerts.clock import end_of
 from streams.alerts.detector import step, tick
-from streams.alerts.limits import Alerts
 from streams.alerts.policy import AlertPolicy
 from streams.alerts.state import StreamState
 from streams.alerts.summary import complete
@@ -38,8 +37,8 @@ class Replay:
 
     def add(self, score: SegmentScore) -> None:
         """Judge the next segment, and the silence before it."""
-        limits = self._limits(score.labels)
-        self._judge_silence(end_of(score), limits)  # when a worker learns of it
+        limits = self._policy.of(score.labels | self._labels, score.start)
+        self._judge_silence(end_of(score), score.labels | self._labels)  # when a worker learns of it
         labelled = score.model_copy(update={"labels": score.labels | self._labels}) if self._labels else score
         self._state, alerts = step(self._state, labelled, limits)
         self._note(alerts)
@@ -49,15 +48,12 @@ class Replay:
 
         until: the stream is silent from its last score up to then.
         """
-        self._judge_silence(until, self._limits(self._state.labels))
+        self._judge_silence(until, {**self._state.labels, **self._labels})
         return sorted(self._alerts.values(), key=lambda alert: (alert.started_at, alert.kind, alert.rendition or ""))
 
-    def _limits(self, labels: Mapping[str, str]) -> Alerts:
-        return self._policy.of({**labels, **self._labels})
-
-    def _judge_silence(self, until: datetime, limits: Alerts) -> None:
+    def _judge_silence(self, until: datetime, labels: Mapping[str, str]) -> None:
         """Judge the time without segments up to a moment: when it may fire, and when the stream is given up."""
-        last, silence = self._state.until, limits.no_segments
+        last, silence = self._state.until, self._policy.of(labels).no_segments
         if last is None:
             return
         after = silence.patience(self._state.duration)
@@ -65,10 +61,15 @@ class Replay:
         if self._state.silence_ended_at is not None:
             rested = silence.cool_down - (last - self._state.silence_ended_at).total_seconds()
             moments.append(max(after, rested + ROUNDING_SECONDS))
+        # What is due while somebody is at work fires when that is over.
+        works = [work for work in self._policy.maintenance if work.concerns(labels)]
+        due = [last + timedelta(seconds=seconds) for seconds in moments]
+        moments += [(work[1] - last).total_seconds() for moment in due for each in works if (work := each.next(moment))]
         for seconds in sorted(moments):
-            if self._state.until is None or (until - last).total_seconds() < seconds:
+            moment = last + timedelta(seconds=seconds)
+            if self._state.until is None or until < moment:
                 return
-            state, alerts = tick(self._state, last + timedelta(seconds=seconds), seconds, limits)
+            state, alerts = tick(self._state, moment, seconds, self._policy.of(labels, moment))
             self._state = StreamState(self._state.stream_id) if state is None else state
             self._note(alerts)
 

@@ -84,13 +84,17 @@ def alerts_check(
     ] = False,
     days: DaysOption = 1.0,
 ) -> None:
-    """Check a policy and its receivers' secrets; print the limits of a stream with these labels as JSON."""
+    """Check a policy and its receivers' secrets; print the limits of a stream with these labels as JSON, and its maintenance."""
     from streams.alerts.policy import check_policy
 
     settings = load_settings()
     checked = check_policy(*_named(policy, "--policy", settings))
     if not diff:
-        print(checked.of(labels_of(label)).model_dump_json(indent=2))
+        labels, now = labels_of(label), datetime.now(UTC)
+        for number, work in enumerate(checked.maintenance):
+            if work.concerns(labels):
+                print(f"maintenance[{number}]: {work.described(now)}", file=sys.stderr)
+        print(checked.of(labels).model_dump_json(indent=2))
         return
     if policy is None:
         raise SettingsError("--diff", "compares a new policy with that of FVQ_ALERT_POLICY: name the new one with --policy")
