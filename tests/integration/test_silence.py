@@ -1,8 +1,9 @@
-"""An origin stops answering: the alert says so. A real origin, `fvq ingest hls`, a real Kafka and a worker."""
+"""An origin stops answering: the alert says so, once nobody is at work on it. A real origin, ingester, Kafka and worker."""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,13 @@ from tests.support.topics import Follower
 async def test_an_alert_of_silence_says_what_the_ingester_knows(kafka: KafkaServer, tmp_path: Path) -> None:
     await asyncio.to_thread(fvq, "topics", "create", FVQ_BROKER=kafka.broker)
     policy = tmp_path / "policy.yaml"
-    policy.write_text(yaml.safe_dump({"alerts": {"no_segments": {"after": 6, "cool_down": 0}}}))
+    begin = datetime.now(UTC)
+    work_ends = begin + timedelta(seconds=45)
+    policy.write_text(
+        yaml.safe_dump(
+            {"alerts": {"no_segments": {"after": 6, "cool_down": 0}}, "maintenance": [{"from": begin, "to": work_ends}]}
+        )
+    )
     settings = {"FVQ_BROKER": kafka.broker, "FVQ_FETCH_PRIVATE": "true"}
     worker = Worker(
         "worker", tmp_path, command=FREE_WORKER, FVQ_ALERT_POLICY=str(policy), FVQ_TEST_SINK="none", FVQ_HARVEST="false",
@@ -48,6 +55,9 @@ async def test_an_alert_of_silence_says_what_the_ingester_knows(kafka: KafkaServ
             fetched = lambda: any(".ts" in request for request in origin.requests)  # noqa: E731 - named for `until`
             await until(f"segments are fetched\n{worker.tail()}{ingester.tail()}", fetched)
             origin.script("/news.m3u8", 404)
+            await until("the maintenance is nearly over", lambda: datetime.now(UTC) > work_ends - timedelta(seconds=3))
+            told = await asyncio.to_thread(alerts)
+            assert told == [] or datetime.now(UTC) >= work_ends
             await until(f"the alert\n{worker.tail()}", lambda: bool(of_the_origin()))
             origin.script("/news.m3u8", news)
             await until(f"its end\n{worker.tail()}{ingester.tail()}", lambda: len(of_the_origin()) == 2)
