@@ -20,6 +20,7 @@ from torch import Tensor
 from scorer.model.bases import fingerprint
 from scorer.model.modeling import ClipBatch, FVQRater
 from scorer.spec import SamplerSpec
+from training.data.digests import digests_of
 from training.data.progress import Progress
 from training.data.rated import RatedClip
 from training.data.samples import ENCODE_BATCH, Samples, kept_samples
@@ -41,8 +42,13 @@ class EncodedClips:
 
 
 def sampled(clips: Sequence[RatedClip], spec: SamplerSpec, work: Path) -> Samples:
-    """The clips as the serving sampler sees them, kept in `work` in a folder of their own for each list and specification."""
-    digest = hashlib.sha256(json.dumps([asdict(spec), [str(clip.path) for clip in clips]]).encode()).hexdigest()[:12]
+    """The clips as the serving sampler sees them, kept in `work` in a folder of their own for each list and specification.
+
+    A clip that was replaced under its path makes another list.
+    """
+    paths = [clip.path for clip in clips]
+    about = [asdict(spec), [str(path) for path in paths], digests_of(paths)]
+    digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:12]
     return kept_samples(work / f"samples-{digest}", [{"path": clip.path} for clip in clips], spec, os.cpu_count() or 1)
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from scorer.storage import write_whole
-from training.data.rated import REPLAY, RatedClip, RatedSet, clip_digest, read_rated
+from training.data.digests import clip_digest
+from training.data.rated import REPLAY, RatedClip, RatedSet, read_rated
 from training.data.splits import FEWEST
 from training.recipe import TuneRecipe
 

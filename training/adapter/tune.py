@@ -36,6 +36,7 @@ from training.adapter.loop import Checkpoint, Curve
 from training.adapter.processes import WAIT
 from training.adapter.replay import with_replay
 from training.adapter.trainer import Trainer
+from training.data.digests import digests_of
 from training.data.rated import REPLAY, RatedSet, read_rated
 from training.data.remarks import remark
 from training.data.splits import FEWEST, SPLITS
@@ -199,7 +200,10 @@ def _adapter_size(tuned: AdaptedRater) -> int:
 
 def _key(recipe: TuneRecipe, rated: RatedSet, base: Base) -> str:
     """A short hash of everything that the run depends on."""
-    rows = [(str(clip.path), clip.mos, clip.content, clip.split) for clip in rated.clips]
+    digests = digests_of(clip.path for clip in rated.clips)
+    rows = [
+        (str(clip.path), digest, clip.mos, clip.content, clip.split) for clip, digest in zip(rated.clips, digests, strict=True)
+    ]
     return hashlib.sha256(json.dumps([recipe.model_dump(mode="json"), asdict(base), rows]).encode()).hexdigest()[:12]
 
 

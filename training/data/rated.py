@@ -6,7 +6,6 @@ the scale gets into training, and none is dropped in silence.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from scipy.io import loadmat
 
 from scorer.errors import MediaError
 from scorer.sampling.decode import open_video
+from training.data.digests import clip_digest
 from training.data.scale import POINTS, Scale, is_rating_column, parse_scale, question, scale_of_column
 from training.data.splits import SPLITS, choose_splits
 from training.data.tabular import number_of, read_table, read_text
@@ -43,9 +43,6 @@ CONTENT_COLUMNS = ("person", "content", "stream_id")
 
 OWN_COLUMNS = ({"example_id", "ratings"}, {"kind", "step", "vmaf"})
 """Columns of the tables that this project writes (`fvq rate export`, `fvq synth`): their ratings are points."""
-
-HEAD_BYTES = 1 << 20
-"""Files of the same size are the same clip where their first `HEAD_BYTES` are equal."""
 
 MISSING = "the file is missing"
 
@@ -306,13 +303,6 @@ def _fault_or_digest(claim: _Claim) -> tuple[str, str]:
     except MediaError as error:
         return f"unreadable: {error.reason}", ""
     return "", clip_digest(claim.path)
-
-
-def clip_digest(path: Path) -> str:
-    """What identifies a clip wherever its file is: its size, and a hash of its first `HEAD_BYTES`."""
-    with path.open("rb") as file:
-        head = hashlib.sha256(file.read(HEAD_BYTES))
-    return f"{path.stat().st_size}-{head.hexdigest()}"
 
 
 def _number(text: str) -> float | None:

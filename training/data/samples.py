@@ -27,12 +27,16 @@ from scorer.sampling.pool import SamplerPool
 from scorer.spec import MODEL_INPUTS, SampledClip, SamplerSpec
 from scorer.storage import write_whole
 from training.data.alone import alone
+from training.data.digests import digests_of
 from training.data.measures import parts_of_kind
 from training.data.progress import Progress
 from training.data.remarks import remark
 
 ENCODE_BATCH = 8
 """Clips that go through a network at once where no gradients are kept."""
+
+HEADS = "heads.sha256"
+"""Name of the file that tells the contents of a folder's clips; a folder of an earlier version has none."""
 
 COMPLETE = "complete"
 """Name of the file that says that all clips of a folder are sampled."""
@@ -136,13 +140,16 @@ def kept_samples(
 
 def _kept(folder: Path, rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jobs: int, parts: Sequence[Part] | None) -> Samples:
     digest, of_clips = _digest_of(rows, parts), folder / "clips.sha256"
+    heads, of_heads = "\n".join(digests_of(Path(row["path"]) for row in rows)), folder / HEADS
+    heads = hashlib.sha256(heads.encode()).hexdigest()
     if of_clips.exists():
         if SamplerSpec.load(folder) != spec:
             raise ValueError(f"{folder}: its samples are of another sampler's specification; {OTHER_FOLDER}")
-        if of_clips.read_text() != digest:
+        if of_clips.read_text() != digest or (of_heads.exists() and of_heads.read_text() != heads):
             raise ValueError(f"{folder}: its samples are of other clips; {OTHER_FOLDER}")
     else:  # written once: other processes read what is complete, and a file that is written anew is empty for a moment
         spec.save(folder)
+        write_whole(of_heads, (heads.encode(),))
         write_whole(of_clips, (digest.encode(),))
     progress = folder / "rows.txt"
     done = [int(line) for line in progress.read_text().split()] if progress.exists() else []

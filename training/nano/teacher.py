@@ -25,7 +25,8 @@ from torch.nn import functional
 
 from scorer.errors import ModelError, ScorerError
 from scorer.spec import LEVELS, ClipScore, SampledClip, Scorer, level_of
-from training.data.rated import VIDEO_ENDINGS, clip_digest
+from training.data.digests import clip_digest
+from training.data.rated import VIDEO_ENDINGS
 from training.data.remarks import remark
 from training.data.samples import Part, in_batches, parts_of, sample_all
 from training.evaluation.agreement import srcc

@@ -166,6 +166,20 @@ def test_a_checkpoint_of_another_recipe_is_refused(tuned: Path, bases: dict[str,
         tuning.tune(recipe(bases["qwen2"], seed=1), Path("/data/0"), tuned)
 
 
+def test_a_checkpoint_of_a_clip_that_was_replaced_under_its_path_is_refused(bases: dict[str, Base], tmp_path: Path) -> None:
+    def train() -> None:
+        tuning.tune(recipe(bases["qwen2"]), tmp_path / "0", tmp_path / "out")
+
+    for clip in clips(tmp_path / "0"):
+        clip.path.parent.mkdir(exist_ok=True)
+        clip.path.write_bytes(b"first")
+    train()
+    train()
+    (tmp_path / "0" / "3.mp4").write_bytes(b"other")
+    with pytest.raises(ValueError, match="other data"):
+        train()
+
+
 def test_a_shifted_opinion_moves_the_scores(tuned: Path, bases: dict[str, Base], tmp_path: Path) -> None:
     tuning.tune(recipe(bases["qwen2"]), Path("/data/20"), tmp_path)
     assert (scores(tmp_path) - scores(tuned)).mean() == pytest.approx(20, abs=5)
