@@ -35,7 +35,8 @@ def queue_ls(
     as_json: JsonFlag = False,
 ) -> None:
     """List the clips that wait, oldest first."""
-    waiting, _ = parts.queue(load_settings()).read()
+    place = parts.queue(load_settings())
+    waiting, _ = place.read()
     examples = [example for example in waiting if stream in (None, example.stream_id)]
     if as_json:
         print(json.dumps([example.model_dump(mode="json", exclude_none=True) for example in examples]))
@@ -51,6 +52,8 @@ def queue_ls(
     columns = ("clip", "stream", "start (UTC)", "score", "±", "why", "model", "kB")
     title = f"{counted(len(rows), 'clip waits', 'clips wait')} to be rated"
     print_table(columns, rows, title=title, whole=("clip", "stream"))
+    if not waiting:
+        print(f"none in {place.shown}", file=sys.stderr)
 
 
 @app.command("show")

@@ -137,7 +137,9 @@ def rate_export(
     else:
         _print_export(exported)
     if not exported.clips:
-        raise ValueError(f"{out}: no rated clip is on the queue; the file has only its header")
+        there = f"{counted(len(examples), 'clip waits', 'clips wait')} in {queue.shown}"
+        rated = f"{counted(len(store.ratings()), 'rating')} in {store.path}"
+        raise ValueError(f"{out}: no rated clip is on the queue; the file has only its header. {there}; {rated}")
 
 
 def run_page(settings: Settings, life: Life, port: int, options: PageOptions) -> None:
@@ -181,6 +183,8 @@ def run_page(settings: Settings, life: Life, port: int, options: PageOptions) ->
         )
         count = page.refresh()
         life.tell(f"{counted(count, 'clip')} on the queue")
+        if not count:
+            life.tell(f"none in {queue.shown}")
         if not any(rater.active for rater, _ in store.raters()):
             life.tell("no raters yet, and nobody can sign in; add one: fvq rate add NAME")
         if settings.rate_url:

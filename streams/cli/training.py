@@ -321,11 +321,15 @@ def _train_from_queue(
     processes: that train together. A run that goes on has its ratings, and asks neither the queue nor the rating page for them.
     """
     from training.adapter.replay import FROZEN
-    from training.recipe import load_tune_recipe
+    from training.recipe import load_tune_recipe, read_mapping
     from training.run import tune_from_queue
 
     if dev is not None:
         raise SettingsError("--dev", "is for whole models; an adapter's data has splits of its own")
+    if "base" not in read_mapping(recipe):
+        raise SettingsError(
+            str(recipe), "it makes a whole model; --from-queue tunes an adapter, whose recipe names its base, as nano_adapter.yaml"
+        )
     tune_recipe = load_tune_recipe(recipe)
     exported = settings.data_dir / "rated.csv"
     if rated is None and not (out / FROZEN).exists():

@@ -42,6 +42,11 @@ class ClipStore:
         """Where the store is: `file:///...`, `s3://...`."""
         return self._storage.uri(self._storage.root)
 
+    @property
+    def shown(self) -> str:
+        """Where the store is, for messages: a folder's path, or an address without its secrets."""
+        return self._storage.root if self._storage.is_local else shown_store(self.address)
+
     def uri(self, stream_id: str, data: bytes) -> str:
         """The URI that a clip of a stream has in this store, stored or not. data: the clip's bytes."""
         name = hashlib.sha256(data).hexdigest() + suffix_of(data)

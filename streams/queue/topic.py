@@ -143,6 +143,13 @@ class QueuePlace:
     connection: Connection | None
     store: ClipStore
 
+    @property
+    def shown(self) -> str:
+        """What is read, for messages."""
+        if self.connection is None:
+            return f"the clip store {self.store.shown}, which is read because FVQ_BROKER is not set"
+        return f"the topic {self.connection.named(TRAINING_TOPIC)}"
+
     def read(self) -> tuple[list[TrainingExample], dict[str, datetime]]:
         """The examples that wait, oldest first, and when each deleted stream was deleted (`Queue.deletions`).
 

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import secrets
 import sqlite3
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +48,8 @@ class RatingStore:
     def add_rater(self, name: str) -> str:
         """A new rater's token, which is stored nowhere. A removed rater is added again with their earlier progress.
 
-        Raises `RatingError` where the name is in use, empty or too long.
+        Raises `RatingError` where the name is in use, empty or too long, or is like another rater's: a person with two names would
+        be two votes.
         """
         if not name.strip() or len(name) > 100:
             raise RatingError(f"{name!r}: a rater's name has 1 to 100 characters")
@@ -58,6 +60,10 @@ class RatingStore:
             row = db.execute("select token_hash from raters where name = ?", (name,)).fetchone()
             if row is not None and row[0] is not None:
                 raise RatingError(f"{name}: there is such a rater; for a new token: fvq rate rm {name}, then add again")
+            if row is None:
+                for (other,) in db.execute("select name from raters order by id").fetchall():
+                    if _alike(other) == _alike(name):
+                        raise RatingError(f"{name!r}: there is a rater {other}, and people would take both names for one: choose another")
             db.execute(
                 "insert into raters (name, token_hash, seed, created) values (?, ?, ?, ?)"
                 " on conflict (name) do update set token_hash = excluded.token_hash",
@@ -290,6 +296,11 @@ class RatingStore:
                 " where not g.undone order by g.id"
             ).fetchall()
         return [Rating(row[0], (row[1], row[2]), *row[3:]) for row in rows]
+
+
+def _alike(name: str) -> str:
+    """What names have in common that differ only in case, spaces, or how their letters are encoded."""
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())
 
 
 def _row(example: TrainingExample) -> tuple[str, str, str, str, float]:

@@ -103,6 +103,17 @@ def test_a_refused_export_is_not_noted_for_deletion(settings: Settings, waiting:
     assert [export.path for export in exports(settings.data_dir)] == [tmp_path / "out"]
 
 
+def test_an_empty_list_says_where_it_looked(settings: Settings) -> None:
+    """As in a terminal of another folder, where FVQ_DATA_DIR is another one."""
+    listed = fvq_queue("ls")
+    assert f"none in the clip store {settings.data_dir / 'clips'}, which is read because FVQ_BROKER is not set" in listed.stderr
+    assert fvq_queue("ls", "--json").stdout == "[]\n"
+
+
+def test_a_stream_without_clips_is_told_from_an_empty_queue(settings: Settings, waiting: list[TrainingExample]) -> None:
+    assert "none in" not in fvq_queue("ls", "--stream", "c").stderr
+
+
 def test_scripts_can_read_the_list(settings: Settings, waiting: list[TrainingExample]) -> None:
     listed = fvq_queue("ls", "--stream", "a", "--json")
     assert {example["segment_id"] for example in json.loads(listed.stdout)} == {example.segment_id for example in waiting[:2]}

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from streams import parts
 from streams.cli.app import app
 from streams.errors import BrokerError, SettingsError
 from streams.privacy.exports import exports
 from streams.queue.topic import QueuePlace
 from streams.rating.store import RatingStore
 from streams.rating.values import Rating
+from streams.settings import Settings
+from tests.support.queue import scored, stored_example
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,15 @@ def test_an_export_that_cannot_read_the_queue_is_not_noted_for_deletion(tmp_path
     assert list(exports(tmp_path)) == []
     CliRunner().invoke(app, ["rate", "export", str(own)])
     assert [export.path for export in exports(tmp_path)] == [own]
+
+
+def test_an_export_without_a_clip_says_what_there_is_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    store = parts.clip_store(Settings())
+    stored_example(store, scored(1))
+    exported = CliRunner().invoke(app, ["rate", "export", str(tmp_path / "rated.csv")])
+    assert f"1 clip waits in the clip store {tmp_path / 'clips'}" in str(exported.exception)
+    assert f"0 ratings in {tmp_path / 'ratings.sqlite'}" in str(exported.exception)
 
 
 def test_digit_votes_are_for_the_five_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

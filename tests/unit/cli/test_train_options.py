@@ -36,6 +36,11 @@ def test_what_a_whole_model_learns_from_is_not_for_adapters(tmp_path: Path, opti
         train(ADAPTER, tmp_path, data=FILE, **given)
 
 
+def test_a_whole_models_recipe_is_not_for_the_queue(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="it makes a whole model.*nano_adapter.yaml"):
+        train(NANO, tmp_path, from_queue=True)
+
+
 def test_scenes_are_for_a_benchmark_that_is_made(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--scenes and --against belong to --benchmark"):
         evaluate("nano", data=FILE, scenes=3)

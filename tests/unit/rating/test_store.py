@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -49,6 +51,32 @@ def test_only_the_token_signs_in_and_no_file_has_it(tmp_path: Path) -> None:
     returned = store.sign_in(store.add_rater("ada"))
     assert returned is not None
     assert (returned.id, returned.seed) == (ada.id, ada.seed)
+
+
+@pytest.mark.parametrize("alike", ["Ada", " ada", "ada ", "ADA", "\uff41da"])
+def test_a_name_that_people_take_for_another_raters_is_refused(tmp_path: Path, alike: str) -> None:
+    """One person with two names is two votes."""
+    store = RatingStore(tmp_path)
+    store.add_rater("ada")
+    with pytest.raises(RatingError, match="there is a rater ada, and people would take"):
+        store.add_rater(alike)
+    store.add_rater("ada b")
+    store.remove_rater("ada")
+    with pytest.raises(RatingError, match="there is a rater ada, and people would take"):
+        store.add_rater(alike)
+    store.remove_rater("ada", ratings=True)
+    store.add_rater(alike)
+
+
+def test_a_rater_of_an_earlier_version_whose_name_is_like_another_one_is_added_again(tmp_path: Path) -> None:
+    store = RatingStore(tmp_path)
+    store.add_rater("ada")
+    store.add_rater("grace")
+    with closing(sqlite3.connect(store.path)) as db, db:
+        db.execute("update raters set name = 'Ada' where name = 'grace'")
+    for name in ("ada", "Ada"):
+        store.remove_rater(name)
+        assert store.sign_in(store.add_rater(name)) is not None
 
 
 def test_a_removed_rater_keeps_or_loses_their_ratings(tmp_path: Path) -> None:
