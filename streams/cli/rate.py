@@ -135,7 +135,7 @@ def rate_export(
     if as_json:
         print(json.dumps(asdict(exported)))
     else:
-        _print_export(exported)
+        print("\n".join(lines_of(exported)))
     if not exported.clips:
         there = f"{counted(len(examples), 'clip waits', 'clips wait')} in {queue.shown}"
         rated = f"{counted(len(store.ratings()), 'rating')} in {store.path}"
@@ -200,12 +200,17 @@ def run_page(settings: Settings, life: Life, port: int, options: PageOptions) ->
             raise SettingsError("FVQ_RATE_HOST, --port", cannot_listen(host, port, error)) from error
 
 
-def _print_export(exported: Exported) -> None:
+def lines_of(exported: Exported) -> list[str]:
+    """What an export tells people: how each rater voted, what was left out and why, and the number of clips."""
+    lines = []
     for rater in exported.raters:
         own = "" if rater.self_difference is None else f", repeats differ by {rater.self_difference:.1f}"
         verdict = f"LEFT OUT: {rater.above} votes far above and {rater.below} far below the others'" if rater.rejected else "kept"
         own += f", {ALL_ALIKE}" if rater.all_alike else ""
-        print(f"{printable(rater.rater)}: {counted(rater.clips, 'clip')}, {rater.bias:+.1f} against the mean{own}; {verdict}")
-    for example_id, reason in exported.left_out:
-        print(f"left out {printable(example_id[:12])}: {printable(reason)}")
-    print(f"{counted(exported.clips, 'clip')} exported")
+        mean = f"{rater.bias:+.1f} against the mean"
+        lines.append(f"{printable(rater.rater)}: {counted(rater.clips, 'clip')}, {mean}{own}; {verdict}")
+    lines += [f"left out {printable(example_id[:12])}: {printable(reason)}" for example_id, reason in exported.left_out]
+    if exported.gone:
+        gone = counted(exported.gone, "rated clip that is", "rated clips that are")
+        lines.append(f"left out {gone} not on the queue any more")
+    return [*lines, f"{counted(exported.clips, 'clip')} exported"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from functools import cache, partial
 from pathlib import Path
@@ -327,12 +328,12 @@ def _train_from_queue(
     if dev is not None:
         raise SettingsError("--dev", "is for whole models; an adapter's data has splits of its own")
     if "base" not in read_mapping(recipe):
-        raise SettingsError(
-            str(recipe), "it makes a whole model; --from-queue tunes an adapter, whose recipe names its base, as nano_adapter.yaml"
-        )
+        reason = "it makes a whole model; --from-queue tunes an adapter, whose recipe names its base, as nano_adapter.yaml does"
+        raise SettingsError(str(recipe), reason)
     tune_recipe = load_tune_recipe(recipe)
     exported = settings.data_dir / "rated.csv"
     if rated is None and not (out / FROZEN).exists():
+        from streams.cli.rate import lines_of
         from streams.privacy.exports import note_export
         from streams.rating.export import export, read_queue
         from streams.rating.store import RatingStore
@@ -340,5 +341,5 @@ def _train_from_queue(
         store, queue = RatingStore(settings.data_dir), parts.queue(settings)
         examples = read_queue(store, queue)  # before the export is noted: the sweep deletes what is
         note_export(settings.data_dir, "ratings", exported, time.time())
-        export(store, examples, queue.store.read, exported)
+        print("\n".join(lines_of(export(store, examples, queue.store.read, exported))), file=sys.stderr)
     return tune_from_queue(tune_recipe, rated or exported, replay, out, processes)

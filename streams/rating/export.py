@@ -31,11 +31,15 @@ COPY = re.compile(r"[0-9a-f]{64}\.\w+")
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written. clips: number of rows. raters: how each rater voted. left_out: (example id, reason) of other clips."""
+    """What was written. clips: number of rows. raters: how each rater voted. left_out: (example id, reason) of other clips.
+
+    gone: number of rated clips that are not on the queue any more.
+    """
 
     clips: int
     raters: list[RaterReport]
     left_out: list[tuple[str, str]]
+    gone: int
 
 
 def read_queue(store: RatingStore, queue: QueuePlace) -> list[TrainingExample]:
@@ -77,7 +81,7 @@ def export(
         for old in set(copies.iterdir()) - kept:
             if COPY.fullmatch(old.name) and old.is_file():
                 old.unlink()
-    return Exported(len(rows), reports, left_out)
+    return Exported(len(rows), reports, left_out, gone=len({rating.key for rating in ratings} - examples.keys()))
 
 
 def _factors(ratings: Iterable[Rating], raters: set[str]) -> dict[Key, str]:

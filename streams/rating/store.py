@@ -48,8 +48,7 @@ class RatingStore:
     def add_rater(self, name: str) -> str:
         """A new rater's token, which is stored nowhere. A removed rater is added again with their earlier progress.
 
-        Raises `RatingError` where the name is in use, empty or too long, or is like another rater's: a person with two names would
-        be two votes.
+        Raises `RatingError` where the name is in use, empty or too long, or like another rater's: a person would have two votes.
         """
         if not name.strip() or len(name) > 100:
             raise RatingError(f"{name!r}: a rater's name has 1 to 100 characters")
@@ -63,7 +62,7 @@ class RatingStore:
             if row is None:
                 for (other,) in db.execute("select name from raters order by id").fetchall():
                     if _alike(other) == _alike(name):
-                        raise RatingError(f"{name!r}: there is a rater {other}, and people would take both names for one: choose another")
+                        raise RatingError(f"{name!r}: there is a rater {other}, and people take both for one: choose another")
             db.execute(
                 "insert into raters (name, token_hash, seed, created) values (?, ?, ?, ?)"
                 " on conflict (name) do update set token_hash = excluded.token_hash",

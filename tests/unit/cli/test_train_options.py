@@ -5,15 +5,20 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from scorer.errors import ModelError, ScorerError
+from streams import parts
 from streams.cli.training import ablate, crossvalidate, evaluate, train
 from streams.errors import BrokerError, SettingsError
 from streams.ports import free_port
 from streams.queue.topic import QueuePlace
+from streams.rating.store import RatingStore
+from streams.settings import Settings
 from tests.support.processes import ROOT
+from tests.support.queue import scored, stored_example
 from training.adapter.replay import FROZEN
 
 NANO, ADAPTER = ROOT / "training/recipes/nano.yaml", ROOT / "training/recipes/nano_adapter.yaml"
@@ -37,7 +42,7 @@ def test_what_a_whole_model_learns_from_is_not_for_adapters(tmp_path: Path, opti
 
 
 def test_a_whole_models_recipe_is_not_for_the_queue(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="it makes a whole model.*nano_adapter.yaml"):
+    with pytest.raises(SettingsError, match=r"it makes a whole model.*nano_adapter\.yaml"):
         train(NANO, tmp_path, from_queue=True)
 
 
@@ -61,6 +66,28 @@ def test_a_run_that_goes_on_with_its_ratings_asks_no_broker(tmp_path: Path, monk
     frozen.parent.mkdir(parents=True)
     frozen.write_text("path,mos_100,split,content,ci\n")
     train(ADAPTER, tmp_path / "model", from_queue=True)
+
+
+def test_a_run_from_the_queue_tells_which_raters_and_clips_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("training.run.tune_from_queue", lambda *_: {})
+    store, clips = RatingStore(tmp_path), parts.clip_store(Settings())
+    examples = [stored_example(clips, scored(number)) for number in range(3)]
+    store.sync(examples)
+    rater = store.sign_in(store.add_rater("ada"))
+    assert rater is not None
+    while shown := store.current(rater):
+        store.rate(rater, shown.id, 50.0, "slider", 1.0)
+    clips.delete(examples[0].clip_uri)
+    Path(urlsplit(examples[1].clip_uri).path).write_bytes(b"another clip")
+    train(ADAPTER, tmp_path / "model", from_queue=True)
+    told = capsys.readouterr().err.splitlines()
+    assert "ada: 3 clips, +0.0 against the mean; kept" in told
+    assert any(line.startswith(f"left out {examples[1].example_id[:12]}: the clip in the store is not") for line in told)
+    assert "left out 1 rated clip that is not on the queue any more" in told
+    assert told[-1] == "1 clip exported"
 
 
 def test_training_without_another_model_needs_no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

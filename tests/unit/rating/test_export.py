@@ -58,6 +58,7 @@ def test_clips_that_are_gone_or_have_changed_are_not_exported(tmp_path: Path, ex
     (tmp_path / "3.mp4").unlink()
     done = export(store, examples[1:], read_file, out)
     assert done.clips == 2
+    assert done.gone == 1, "the first one, whose time on the queue is over"
     assert [(example_id, "gone" in reason) for example_id, reason in done.left_out] == [(examples[3].example_id, True)]
     (tmp_path / "2.mp4").write_bytes(b"something else")
     assert export(store, examples, read_file, out).clips == 2

@@ -58,11 +58,11 @@ def test_a_name_that_people_take_for_another_raters_is_refused(tmp_path: Path, a
     """One person with two names is two votes."""
     store = RatingStore(tmp_path)
     store.add_rater("ada")
-    with pytest.raises(RatingError, match="there is a rater ada, and people would take"):
+    with pytest.raises(RatingError, match="there is a rater ada, and people take both for one"):
         store.add_rater(alike)
     store.add_rater("ada b")
     store.remove_rater("ada")
-    with pytest.raises(RatingError, match="there is a rater ada, and people would take"):
+    with pytest.raises(RatingError, match="there is a rater ada, and people take both for one"):
         store.add_rater(alike)
     store.remove_rater("ada", ratings=True)
     store.add_rater(alike)
