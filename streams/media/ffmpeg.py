@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import resource
 import shutil
@@ -14,6 +15,9 @@ from scorer.process import forbid_core_dump, limit
 from streams.errors import MediaError
 
 VERSION_SECONDS = 20.0
+
+DISK_FULL = 256 - errno.ENOSPC
+"""ffmpeg's exit code where the disk is full; its last line does not say so."""
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from streams.errors import FvqError
 from streams.write_ahead import write_ahead
 
 NAME = "ratings.sqlite"
 
 WAIT_SECONDS = 30.0
 """How long a writer waits for another one's transaction."""
+
+REMEDIES = {
+    sqlite3.SQLITE_FULL: "free some space there",
+    sqlite3.SQLITE_IOERR: "is there space left on the disk, and is the disk well?",
+    sqlite3.SQLITE_CANTOPEN: "the file and its folder have to be writable",
+    sqlite3.SQLITE_READONLY: "the file and its folder have to be writable",
+    sqlite3.SQLITE_BUSY: "another program writes into it and does not end",
+    sqlite3.SQLITE_NOTADB: "it is damaged: put a back-up in its place, or move it away with its -wal and -shm",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: put a back-up in its place, or move it away with its -wal and -shm",
+}
+"""What to do, by SQLite's primary result code. Other codes are a bug's."""
 
 SCHEMA = """
 create table if not exists raters (
@@ -43,8 +55,15 @@ ADDED = (
 """Columns (table, name, definition) that the first files did not have; a new file gets them in the same way. Null: unknown."""
 
 
+class RatingsFileError(FvqError):
+    """The ratings file cannot be read or written now."""
+
+
 class Database:
-    """The ratings file of a data folder; made if it is missing. Any number of threads and processes may use it."""
+    """The ratings file of a data folder; made if it is missing. Any number of threads and processes may use it.
+
+    It and its methods raise `RatingsFileError`, with what to do.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / NAME
@@ -65,7 +84,8 @@ class Database:
             try:
                 yield db
             except BaseException:
-                db.execute("rollback")
+                if db.in_transaction:  # SQLite itself has ended it where the disk is full
+                    db.execute("rollback")
                 raise
             db.execute("commit")
 
@@ -76,13 +96,16 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        # One connection for each call: calls are rare, and any thread may make them.
-        db = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
         try:
-            db.execute("pragma synchronous = full")
-            db.execute("pragma foreign_keys = on")
-            # SQLite overwrites deleted rows with zeros: a person may have asked for the deletion.
-            db.execute("pragma secure_delete = on")
-            yield db
-        finally:
-            db.close()
+            # One connection for each call: calls are rare, and any thread may make them.
+            with closing(sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)) as db:
+                db.execute("pragma synchronous = full")
+                db.execute("pragma foreign_keys = on")
+                # SQLite overwrites deleted rows with zeros: a person may have asked for the deletion.
+                db.execute("pragma secure_delete = on")
+                yield db
+        except sqlite3.DatabaseError as error:
+            remedy = REMEDIES.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF)
+            if remedy is None:
+                raise
+            raise RatingsFileError(f"{self.path}: {error}: {remedy}") from error

@@ -8,6 +8,7 @@ a title may name the stream.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -74,7 +75,7 @@ class PlayableClips:
         self._queue = asyncio.Lock()
 
     def get(self, example_id: str, clip_uri: str) -> Path:
-        """A clip's MP4. Raises `MediaError` where the clip is gone, has changed, or cannot be decoded."""
+        """A clip's MP4. Raises `MediaError` where the clip is gone, has changed, or cannot be decoded; `OSError`."""
         target = self._target(example_id)
         with self._turn:
             if not target.exists():
@@ -138,8 +139,10 @@ class PlayableClips:
         return clip
 
     def _converted(self, source: Path, choice: Sequence[str], mp4: Path) -> str | None:
-        """Write `mp4`; None where that worked, else the reason why not."""
+        """Write `mp4`; None where that worked, else the reason why not. Raises `OSError` where the disk is full."""
         finished = self._ffmpeg(source, [*choice, *OUTPUT, str(mp4)])
+        if finished.code == ffmpeg.DISK_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
         worked = finished.code == 0 and mp4.exists() and mp4.stat().st_size > 0
         return None if worked else finished.reason
 

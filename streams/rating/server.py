@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from streams.errors import BrokerError, EventError, MediaError
 from streams.events import TrainingExample
+from streams.rating.database import RatingsFileError
 from streams.rating.mos import LEVEL_POINTS
 from streams.rating.origin import is_foreign
 from streams.rating.playable import PlayableClips
@@ -140,6 +141,9 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = _error(400, str(EventError.of(error)))
     except RatingError as error:
         answer = _error(409, str(error))
+    except RatingsFileError as error:
+        log.error("%s %s cannot be answered: %s", request.method, request.path, error)
+        answer = _error(503, "ratings cannot be kept now")
     answer.headers.update(HEADERS)
     return answer
 
@@ -225,9 +229,9 @@ def _prepare_upcoming(app: web.Application, rater: Rater) -> None:
 
     async def prepare() -> None:
         page = app[PAGE]
-        upcoming = await asyncio.to_thread(page.store.upcoming, rater)
-        # `_next` reports a clip that fails here, when it is that clip's turn.
-        with contextlib.suppress(MediaError, OSError):
+        # `_next` reports what fails here, when it is that clip's turn.
+        with contextlib.suppress(MediaError, OSError, RatingsFileError):
+            upcoming = await asyncio.to_thread(page.store.upcoming, rater)
             if upcoming is not None:
                 await page.clips.when_made(*upcoming)
 
@@ -289,7 +293,7 @@ async def _refreshing(app: web.Application) -> AsyncIterator[None]:
             try:
                 await asyncio.to_thread(page.refresh)
                 logged = ""
-            except (BrokerError, OSError, MediaError) as error:
+            except (BrokerError, OSError, MediaError, RatingsFileError) as error:
                 if str(error) != logged:
                     log.warning("the queue cannot be read, raters go on with the clips that were on it: %s", error)
                 logged = str(error)
