@@ -148,8 +148,10 @@ class Registry:
             published = None
         if published is not None:
             if published.files != digests:
+                other = ", ".join(sorted({file for file, _ in published.files.items() ^ digests.items()}))
                 raise ModelError(
-                    f"registry {self.shown}: {name}@{version} exists already with other files; versions never change"
+                    f"registry {self.shown}: {name}@{version} exists already with other files ({other}); "
+                    f"versions never change: to let that one serve, promote {self.shown}/{name}/versions/{version}"
                 )
             return published
         sizes = {file: path.stat().st_size for file, path in paths.items()}

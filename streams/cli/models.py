@@ -42,7 +42,8 @@ def models_ls(as_json: JsonFlag = False) -> None:
         cells = [(row.name, row.version, row.created, "current" if row.current else "") for row in rows]
         print_table(("model", "version", "promoted", ""), cells, title=title, whole=("model", "version"))
         for name, folder in SHIPPED.items():
-            print(f"in the package: {name}, version {version_of(folder)}")
+            serves = not any(row.name == name and (row.current or not row.version) for row in rows)
+            print(f"in the package: {name}, version {version_of(folder)}{', which serves' if serves else ''}")
     damaged = [row for row in rows if row.problem]
     for row in damaged:
         print(f"fvq: {row.name}{'@' * bool(row.version)}{row.version}: {row.problem}", file=sys.stderr)

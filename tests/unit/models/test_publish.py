@@ -74,6 +74,22 @@ def test_what_is_damaged_in_a_registry_is_listed_beside_the_others(tmp_path: Pat
     assert all(words in result.stderr for words in ("a@1: ", "b: ", "c@1: its manifest is gone"))
 
 
+def test_a_list_says_where_the_model_of_the_package_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def listed() -> str:
+        return CliRunner().invoke(app, ["models", "ls"]).stdout.splitlines()[-1]
+
+    monkeypatch.setenv("FVQ_REGISTRY", str(tmp_path / "registry"))
+    registry, directory = Registry(str(tmp_path / "registry"), tmp_path / "cache"), tmp_path / "model"
+    directory.mkdir()
+    shipped = f"in the package: nano, version {version_of(SHIPPED['nano'])}"
+    assert listed() == f"{shipped}, which serves"
+    registry.publish("nano", "1", directory)
+    registry.promote("nano", "1")
+    assert listed() == shipped
+    registry.rollback("nano")
+    assert listed() == f"{shipped}, which serves"
+
+
 def test_a_model_that_was_judged_against_another_one_than_serves_now_is_not_promoted(
     nano: Path, tmp_path: Path, promoted: Callable[[Callable[..., Any]], Result]
 ) -> None:

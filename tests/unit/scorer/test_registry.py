@@ -64,7 +64,9 @@ def test_a_version_can_be_copied_to_another_registry(registry: Registry, tmp_pat
 def test_versions_never_change(registry: Registry, tmp_path: Path) -> None:
     registry.publish("nano", "v1", model(tmp_path / "a", "old"))
     registry.publish("nano", "v1", model(tmp_path / "a", "old"))
-    with pytest.raises(ModelError, match="versions never change"):
+    with pytest.raises(
+        ModelError, match=r"other files \(.+\); versions never change: to let that one serve, promote .+/versions/"
+    ):
         registry.publish("nano", "v1", model(tmp_path / "b", "new"))
     assert (registry.fetch("nano", "v1") / "model.safetensors").read_text() == "old"
 
