@@ -19,7 +19,9 @@ from streams.text import counted, printable
 
 if TYPE_CHECKING:
     from streams.life import Life
+    from streams.queue.topic import QueuePlace
     from streams.rating.export import Exported
+    from streams.rating.store import RatingStore
     from streams.settings import Settings
 
 DEFAULT_PORT = 8090
@@ -136,10 +138,7 @@ def rate_export(
         print(json.dumps(asdict(exported)))
     else:
         print("\n".join(lines_of(exported)))
-    if not exported.clips:
-        there = f"{counted(len(examples), 'clip waits', 'clips wait')} in {queue.shown}"
-        rated = f"{counted(len(store.ratings()), 'rating')} in {store.path}"
-        raise ValueError(f"{out}: no rated clip is on the queue; the file has only its header. {there}; {rated}")
+    check_some(exported, out, len(examples), queue, store)
 
 
 def run_page(settings: Settings, life: Life, port: int, options: PageOptions) -> None:
@@ -198,6 +197,14 @@ def run_page(settings: Settings, life: Life, port: int, options: PageOptions) ->
             asyncio.run(serve(make_app(page), host, port, ready, lambda number: life.stops(number, SHUTDOWN_SECONDS)))
         except OSError as error:
             raise SettingsError("FVQ_RATE_HOST, --port", cannot_listen(host, port, error)) from error
+
+
+def check_some(exported: Exported, out: Path, waiting: int, queue: QueuePlace, store: RatingStore) -> None:
+    """Raise ValueError that says what there is, and where, where an export has no clip. waiting: clips on the queue."""
+    if not exported.clips:
+        there = f"{counted(waiting, 'clip waits', 'clips wait')} in {queue.shown}"
+        rated = f"{counted(len(store.ratings()), 'rating')} in {store.path}"
+        raise ValueError(f"{out}: no rated clip is on the queue; the file has only its header. {there}; {rated}")
 
 
 def lines_of(exported: Exported) -> list[str]:

@@ -333,7 +333,7 @@ def _train_from_queue(
     tune_recipe = load_tune_recipe(recipe)
     exported = settings.data_dir / "rated.csv"
     if rated is None and not (out / FROZEN).exists():
-        from streams.cli.rate import lines_of
+        from streams.cli.rate import check_some, lines_of
         from streams.privacy.exports import note_export
         from streams.rating.export import export, read_queue
         from streams.rating.store import RatingStore
@@ -341,5 +341,7 @@ def _train_from_queue(
         store, queue = RatingStore(settings.data_dir), parts.queue(settings)
         examples = read_queue(store, queue)  # before the export is noted: the sweep deletes what is
         note_export(settings.data_dir, "ratings", exported, time.time())
-        print("\n".join(lines_of(export(store, examples, queue.store.read, exported))), file=sys.stderr)
+        rows = export(store, examples, queue.store.read, exported)
+        print("\n".join(lines_of(rows)), file=sys.stderr)
+        check_some(rows, exported, len(examples), queue, store)
     return tune_from_queue(tune_recipe, rated or exported, replay, out, processes)

@@ -90,6 +90,13 @@ def test_a_run_from_the_queue_tells_which_raters_and_clips_it_takes(
     assert told[-1] == "1 clip exported"
 
 
+def test_a_run_from_a_queue_without_ratings_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FVQ_DATA_DIR", str(tmp_path))
+    with pytest.raises(ValueError, match=rf"no rated clip is on the queue.* 0 clips wait in the clip store {tmp_path / 'clips'}"):
+        train(ADAPTER, tmp_path / "model", from_queue=True)
+    assert not (tmp_path / "model").exists()
+
+
 def test_training_without_another_model_needs_no_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor the library of an object store that holds it."""
     monkeypatch.setenv("FVQ_REGISTRY", "none://registry")
