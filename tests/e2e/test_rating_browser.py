@@ -254,6 +254,22 @@ def test_a_window_that_becomes_too_small_plays_the_clip_again(browser: webdriver
     assert rating.factor == 0.5
 
 
+def test_a_rater_who_was_away_for_days_votes_and_may_paste_the_link(browser: webdriver.Chrome, page: RatingPage) -> None:
+    token = page.store.add_rater("ada")
+    with served(page) as address:
+        person = Person(browser)
+        browser.get(address)
+        person.sees(lambda: person.stage() == "sign-in")
+        person.press(f"{address}/#token={token}", Keys.ENTER)
+        person.sees(lambda: person.stage() == "start")
+        person.press(Keys.ENTER)
+        person.sees(lambda: person.stage() == "vote")
+        browser.execute_script("asked -= 3 * 86400 * 1000")
+        person.press("4", Keys.ENTER)
+        person.sees(lambda: person.progress() == 1)
+    assert [(rating.points, rating.seconds) for rating in page.store.ratings()] == [(70.0, 86400.0)]
+
+
 def test_a_digit_is_the_whole_vote_where_the_page_is_told_so(browser: webdriver.Chrome, page: RatingPage) -> None:
     token = page.store.add_rater("ada")
     with served(replace(page, digit_votes=True)) as address:

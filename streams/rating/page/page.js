@@ -4,6 +4,7 @@
 const get = (id) => document.getElementById(id);
 const SECTIONS = ["sign-in", "start", "watch", "vote", "notice"];
 const WAIT_MS = 3000;
+const MOST_SECONDS = 86400; // that the server takes for a vote: a rater may come back after days
 
 let stage = "";
 let next = null; // the last answer of api/next: {state, presentation, scale, enlarge, digit_votes, done, total, minutes, can_undo, pause, name}
@@ -189,7 +190,8 @@ function confirmVote() {
     get("status").textContent = next.scale === "slider" ? "Move the slider first." : "Choose 1 to 5 first.";
     return;
   }
-  const body = { presentation: next.presentation, value: vote, seconds: (performance.now() - asked) / 1000, factor };
+  const seconds = Math.min(MOST_SECONDS, (performance.now() - asked) / 1000);
+  const body = { presentation: next.presentation, value: vote, seconds, factor };
   attempt(async () => {
     await call("api/ratings", body); // after a failure it is sent again, and the server keeps it once
     await load();
@@ -295,7 +297,7 @@ async function greet() {
 
 get("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const token = get("token").value;
+  const token = get("token").value.split("#token=").pop(); // of a link, which people paste as well
   get("token").value = "";
   attempt(() => signIn(token));
 });
