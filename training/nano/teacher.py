@@ -123,7 +123,8 @@ def unlabelled_rows(folder: Path, labelled: Sequence[Row]) -> list[Row]:
         about = {"content": content, "person": content, "kind": UNLABELLED, "step": 0, "absolute": False}
         rows.append({"path": file, "mos": 0.0, "relative": 0.0, "source_grade": 0.0} | about)
     if not rows:
-        raise ValueError(f"{folder}: no clips without labels in it ({len(files)} videos, all of them among the labelled ones)")
+        there = f"all {len(files)} videos are among the labelled ones" if files else "there is no video, or it is no folder"
+        raise ValueError(f"{folder}: no clips without labels in it: {there}")
     return rows
 
 

@@ -137,7 +137,7 @@ def test_clips_without_labels_have_the_teachers_score_and_none_is_of_the_people_
     assert len(lesson.parts) == len(lesson.rows)
     assert lesson.folder != taught(Teacher(), data, tmp_path).folder == tmp_path / "train"
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty: no clips without labels"):
+    with pytest.raises(ValueError, match="empty: no clips without labels in it: there is no video"):
         teach(Lesson(Teacher(), tmp_path / "empty"), lesson.rows[:1], [], RECIPE, tmp_path, 1)
 
 
