@@ -201,6 +201,7 @@ def alerts_ack(
         str | None,
         typer.Option(help="From then on they are told again: a time, as 2026-01-31T20:15:00Z, or a length, as 30m, 2h or 1d."),
     ] = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Acknowledge alerts: they stay visible, and are not told again. Exit code 1 where one could not be."""
     from streams.alerts.acknowledge import acknowledge, check_is_free, ending
@@ -225,11 +226,11 @@ def alerts_ack(
             topic.send(acknowledgement)
             return f"{printable(alert.summary or alert.kind)}; acknowledged by {printable(acknowledgement.by)}"
 
-        _each(alert_ids, take)
+        _each(alert_ids, take, "acknowledged", as_json=as_json)
 
 
 @app.command("unack")
-def alerts_unack(alert_ids: AlertsArgument) -> None:
+def alerts_unack(alert_ids: AlertsArgument, as_json: JsonFlag = False) -> None:
     """Take acknowledgements back: the alerts are told again. Exit code 1 where there was none."""
     from streams.alerts.acks_topic import AcksTopic
 
@@ -242,16 +243,28 @@ def alerts_unack(alert_ids: AlertsArgument) -> None:
             topic.take_back(alert_id)
             return f"the acknowledgement of {printable(known[alert_id].by)} is taken back"
 
-        _each(alert_ids, take_back)
+        _each(alert_ids, take_back, "taken_back", as_json=as_json)
 
 
-def _each(alert_ids: Sequence[str], change: Callable[[str], str]) -> None:
-    """Change alerts one by one and print what is said of each; one that is refused is told, and the others are changed."""
-    refused = 0
-    for alert_id in dict.fromkeys(alert_ids):
-        try:
-            print(f"{alert_id}: {change(alert_id)}")
-        except EventError as error:
-            refused += 1
-            print(f"fvq: {printable(str(error))}", file=sys.stderr)
-    raise typer.Exit(1 if refused else 0)
+def _each(alert_ids: Sequence[str], change: Callable[[str], str], done: str, *, as_json: bool) -> None:
+    """Change alerts one by one and print what is said of each; one that is refused is told, and the others are changed.
+
+    done: what JSON calls those that were changed.
+    """
+    changed: list[str] = []
+    cannot: dict[str, str] = {}
+    try:
+        for alert_id in dict.fromkeys(alert_ids):
+            try:
+                said = change(alert_id)
+                changed.append(alert_id)
+                if not as_json:
+                    print(f"{alert_id}: {said}")
+            except EventError as error:
+                cannot[alert_id] = str(error)
+                if not as_json:
+                    print(f"fvq: {printable(str(error))}", file=sys.stderr)
+    finally:
+        if as_json:  # also where Kafka goes away: some were changed before
+            print(json.dumps({done: changed, "cannot": cannot}))
+    raise typer.Exit(1 if cannot else 0)
