@@ -12,7 +12,7 @@ import typer
 
 from streams import parts
 from streams.cli.options import JsonFlag, labels_of, lists, load_settings
-from streams.cli.table import print_table, show_progress
+from streams.cli.table import print_table, progress_shown
 from streams.errors import EventError, SettingsError
 from streams.text import counted, printable
 
@@ -143,9 +143,9 @@ def _backtest(
     async def run() -> Backtest:
         history = parts.history(settings)
         try:
-            return await backtest(history, policies, end - timedelta(days=days), end, streams or (), labels, show_progress)
+            with progress_shown() as show:
+                return await backtest(history, policies, end - timedelta(days=days), end, streams or (), labels, show)
         finally:
-            show_progress("")
             await history.close()
 
     result = asyncio.run(run())

@@ -11,7 +11,7 @@ import typer
 
 from streams import parts
 from streams.cli.options import JsonFlag, load_settings, time_of
-from streams.cli.table import show_progress
+from streams.cli.table import progress_shown
 from streams.errors import SettingsError
 from streams.text import counted, printable
 
@@ -75,9 +75,9 @@ async def _fill(settings: Settings, span: TimeSpan, deletions: Deletions) -> tup
     sink = parts.sink(settings)
     try:
         place = await sink.check()
-        return place, await fill(span, sink, deletions, show_progress)
+        with progress_shown() as show:
+            return place, await fill(span, sink, deletions, show)
     finally:
-        show_progress("")
         await sink.close()
 
 

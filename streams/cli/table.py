@@ -6,7 +6,9 @@ In a table, what a person copies into another command is never cut and never bro
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from streams.text import printable
@@ -17,14 +19,34 @@ if TYPE_CHECKING:
 PIPE_COLUMNS = 10_000
 """A pipe has no width: every row stays one line there, which `grep` finds."""
 
+LINE_SECONDS = 30.0
+"""Between two lines about a long command in a log file, as `training.data.progress` has them."""
+
 LEAST_COLUMNS = 8
 """Cells of the terminal that a column which may be broken into lines keeps, at least. A wide letter takes two."""
 
 
-def show_progress(line: str) -> None:
-    """Show in one line how far a long command is, where somebody watches it; '' takes the line away."""
-    if sys.stderr.isatty():
-        print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+@contextmanager
+def progress_shown() -> Iterator[Callable[[str], None]]:
+    """Gives a function that takes a line about how far a long command is, and shows it on standard error.
+
+    A terminal has the newest line, and none at the end. Else a line is printed every `LINE_SECONDS`, for a log file.
+    """
+    is_watched, told = sys.stderr.isatty(), time.monotonic()
+
+    def show(line: str) -> None:
+        nonlocal told
+        if is_watched:
+            print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - told >= LINE_SECONDS:
+            told = time.monotonic()
+            print(line, file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        if is_watched:
+            show("")
 
 
 def output() -> Console:

@@ -19,9 +19,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
 from tests.support.processes import ROOT
+from training.data.progress import Progress
 
 LIST = ROOT / "docs/people.csv"
 LONGEST_SIDE = 1600
@@ -42,7 +42,7 @@ def get(rows: Iterable[dict[str, str]], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     missing = [row for row in rows if not (folder / row["file"]).exists()]
     with tempfile.TemporaryDirectory() as temporary:
-        for row in tqdm(missing, desc="people", disable=None):
+        for row in Progress(missing, "people"):
             get_one = _from_repository if row["package"].startswith("https://") else _from_package
             content = get_one(row, Path(temporary))
             if hashlib.sha256(content).hexdigest()[:16] != row["sha256"]:

@@ -18,12 +18,12 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from scorer.load import load_engine
 from tests.bench.arguments import parser_of
 from training.data.damage.pictures import Picture, multiply_light, rewrite, shape_of, show
 from training.data.ffmpeg import run_ffmpeg
+from training.data.progress import Progress
 from training.data.references import find_sources, make_reference
 from training.evaluation.agreement import srcc
 from training.evaluation.report import score_rows
@@ -283,7 +283,7 @@ def line(name: str, ladders: NDArray[np.float64]) -> str:
 def main(folder: Path, people: list[Path], model: str, names: list[str]) -> None:
     """Make what is missing, score it, and print a row for each kind."""
     engine = load_engine(model)
-    rows = [row for source in tqdm(find_sources(people), desc="people", disable=None) for row in clips_of(folder, source, names)]
+    rows = [row for source in Progress(find_sources(people), "people") for row in clips_of(folder, source, names)]
     score = {
         (rows[place]["person"], rows[place]["kind"], rows[place]["step"]): answer.score
         for place, answer in score_rows(engine, rows, jobs=1)

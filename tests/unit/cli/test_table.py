@@ -1,14 +1,15 @@
-"""Tables for people: what is copied from them is whole."""
+"""Tables for people: what is copied from them is whole. How far a long command is, in a terminal and in a log file."""
 
 from __future__ import annotations
 
 import re
 import sys
+import time
 
 import pytest
 from rich.table import Table
 
-from streams.cli.table import output, print_table
+from streams.cli.table import LINE_SECONDS, output, print_table, progress_shown
 
 LONG = "studio-7/" + "0123456789" * 8
 WIDE = "東京第一スタジオ主映像"
@@ -76,3 +77,26 @@ def test_a_table_with_many_columns_keeps_its_lines_in_a_file(capsys: pytest.Capt
     table.add_row(*("0.123" for _ in names))
     output().print(table)
     assert [line for line in capsys.readouterr().out.splitlines() if all(name in line for name in names)]
+
+
+def test_a_log_file_has_a_line_about_progress_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with progress_shown() as show:
+        for number in range(100):
+            show(f"stream {number}")
+            now += LINE_SECONDS / 40
+    assert capsys.readouterr().err == "stream 40\nstream 80\n"
+
+
+def test_a_terminal_has_the_newest_line_until_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with pytest.raises(KeyboardInterrupt), progress_shown() as show:  # noqa: PT012 - what was shown before it is taken away
+        show("stream 1")
+        show("stream 2")
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "\rstream 1\x1b[K\rstream 2\x1b[K\r\x1b[K"
