@@ -24,9 +24,12 @@ FIGURES = ("srcc", "srcc_within", "krcc", "plcc", "rmse", "ladders")
 FEWEST_FITTED = 5
 """Clips that the logistic needs: it has four parameters."""
 
+FEWEST_RANKED = 3
+"""Clips that a rank correlation needs: of two it is 1 or -1 whatever the scores are worth."""
+
 
 def srcc(x: ArrayLike, y: ArrayLike) -> float:
-    """Spearman's rank correlation, -1 to 1; 0 where one side is constant, because it has no order; not a number of one."""
+    """Spearman's rank correlation, -1 to 1; 0 where one side is constant, because it has no order; not a number of one or two."""
     return _of_ranks(stats.spearmanr, x, y)
 
 
@@ -37,7 +40,7 @@ def krcc(x: ArrayLike, y: ArrayLike) -> float:
 
 def _of_ranks(correlation: Callable[[Floats, Floats], Any], x: ArrayLike, y: ArrayLike) -> float:
     x, y = np.asarray(x, float), np.asarray(y, float)
-    if len(x) < 2:
+    if len(x) < FEWEST_RANKED:
         return float("nan")
     return float(correlation(x, y).statistic) if np.ptp(x) and np.ptp(y) else 0.0
 
@@ -90,13 +93,13 @@ def _after_fit(scores: Floats, labels: Floats) -> tuple[float, float]:
 def agreement(scores: ArrayLike, labels: ArrayLike, contents: Sequence[str]) -> dict[str, float]:
     """How well scores (N,) agree with labels (N,), both 0-100.
 
-    Returns srcc and krcc; srcc_within, the mean srcc within contents of at least 3 clips (not a number without any); plcc
-    and rmse after `logistic_fit`; mae of the scores as they are.
+    Returns srcc and krcc; srcc_within, the mean srcc within contents of at least `FEWEST_RANKED` clips (not a number without
+    any); plcc and rmse after `logistic_fit`; mae of the scores as they are.
     """
     x, y, names = np.asarray(scores, float), np.asarray(labels, float), np.asarray(contents)
     plcc, rmse = _after_fit(x, y)
     of_content = [names == name for name in dict.fromkeys(contents)]
-    within = [srcc(x[clips], y[clips]) for clips in of_content if clips.sum() > 2]
+    within = [srcc(x[clips], y[clips]) for clips in of_content if clips.sum() >= FEWEST_RANKED]
     return {
         "srcc": srcc(x, y),
         "srcc_within": float(np.mean(within)) if within else float("nan"),

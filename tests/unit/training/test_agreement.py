@@ -126,12 +126,19 @@ def test_figures_that_a_few_clips_do_not_have_have_no_interval_and_no_warning() 
     assert np.isnan(intervals(rows, [5.0, 6.0, 8.0], 20)["ladders"]).all()
 
 
-@pytest.mark.parametrize("clips", [0, 1, 2, 4])
+@pytest.mark.parametrize("clips", [0, 1, 2, 3, 4])
 def test_what_too_few_clips_cannot_tell_is_null_in_json(clips: int) -> None:
     rows = [{"content": str(place), "kind": "rated", "step": 0, "mos": 10.0 * place} for place in range(clips)]
     figures = json.loads(json.dumps(without_nan(summary(rows, [5.0] * clips)), allow_nan=False))
     assert (figures["plcc"], figures["rmse"], figures["srcc_within"], figures["ladders"]) == (None,) * 4
-    assert [figures[name] for name in ("srcc", "krcc", "srcc_vmaf")] == ([None] * 3 if clips < 2 else [0.0] * 3)
+    assert [figures[name] for name in ("srcc", "krcc", "srcc_vmaf")] == ([None] * 3 if clips < 3 else [0.0] * 3)
+
+
+def test_two_clips_of_a_kind_tell_nothing_about_order() -> None:
+    rows = [{"content": "a", "kind": kind, "step": step, "mos": 90.0 - step} for kind in ("x264", "blur") for step in range(2)]
+    by_kind = summary(rows, [80.0, 20.0, 20.0, 80.0])["by_kind"]
+    assert [np.isnan(by_kind[kind]["srcc"]) for kind in ("x264", "blur")] == [True, True], "they were 1 and -1"
+    assert [by_kind[kind]["right"] for kind in ("x264", "blur")] == [1, 0]
 
 
 @pytest.mark.filterwarnings("error")
