@@ -18,6 +18,9 @@ ASK_SECONDS = 15.0
 LARGEST_ANSWER = 64 * 2**20
 PAGE = 500
 
+NAMES = {"/streams": {"stream_id", "smoothed"}, "/alerts": {"alert", "ack"}}
+"""By path, what each item has: other programs answer at such a path with `items` too."""
+
 
 class WallError(FvqError):
     """The wall does not answer, or refuses."""
@@ -39,6 +42,8 @@ def items_of(wall: WallAddress, path: str, query: Mapping[str, str | Sequence[st
         if cursor is not None:
             page["cursor"] = cursor
         answer = _get(wall, f"{path}?{urlencode(page, doseq=True)}")
+        if not all(isinstance(item, dict) and item.keys() >= NAMES[path] for item in answer["items"]):
+            raise _no_wall(wall)
         yield from answer["items"]
         most -= len(answer["items"])
         cursor = answer["next"]
@@ -81,12 +86,18 @@ def _get(wall: WallAddress, path: str) -> dict[str, Any]:
             content = json.loads(answer.read(LARGEST_ANSWER))
     except urllib.error.HTTPError as error:
         raise WallError(f"the wall at {wall.url} refuses: {_detail(error)}") from error
+    except RecursionError as error:
+        raise _no_wall(wall) from error
     except (OSError, HTTPException, ValueError) as error:
         reason = printable(reason_of(error))[:300]
         raise WallError(f"no wall answers at {wall.url} ({reason}): start `fvq web`, or set FVQ_WEB_URL") from error
-    if not isinstance(content, dict) or not isinstance(content.get("items"), list):
-        raise WallError(f"what answers at {wall.url} is no wall")
+    if not isinstance(content, dict) or not isinstance(content.get("items"), list) or "next" not in content:
+        raise _no_wall(wall)
     return content
+
+
+def _no_wall(wall: WallAddress) -> WallError:
+    return WallError(f"what answers at {wall.url} is no wall")
 
 
 def _detail(error: urllib.error.HTTPError) -> str:
