@@ -60,7 +60,12 @@ def synth(
         raise SettingsError("--kinds", f"no kind of damage is called {', '.join(unknown)}; there are {', '.join(known)}")
     if scenes:
         from training.data.scenes.make import make_scenes
+        from training.data.scenes.sheet import ENDINGS
 
+        if sheet is not None:
+            from streams.local.plot import check_picture
+
+            check_picture(sheet, "--sheet", ENDINGS)
         make = partial(make_scenes, out, find_sources(sources, out), scenes=scenes, plain=plain, steps=steps, seconds=seconds)
         with alone(out):
             print(make(jobs=jobs, seed=seed, kinds=wanted, sheet=sheet))
@@ -187,6 +192,10 @@ def evaluate(
         raise SettingsError("fvq evaluate", "--people, --ladder, --scenes and --against belong to --benchmark")
     assert data is not None
     check_there(data, train_data)
+    if plot is not None:
+        from streams.local.plot import check_picture
+
+        check_picture(plot)
     from scorer.load import load_engine
 
     settings = load_settings()

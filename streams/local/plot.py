@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +18,17 @@ LEVEL_COLOURS = ("#c0392b", "#e67e22", "#f1c40f", "#9acd32", "#2e8b57")
 THUMBNAILS = 12
 
 
-def check_picture(path: Path) -> None:
-    """Refuse a path where no picture can be written, before anything is scored for it.
+def check_picture(path: Path, option: str = "--plot", endings: Collection[str] = FigureCanvasBase.filetypes) -> None:
+    """Refuse a path where no picture can be written, before anything is scored or made for it.
 
-    Raises SettingsError for an ending that no picture has, ValueError where its folder is missing.
+    option: that names the path. endings: without their point, of what the picture is written by. Raises SettingsError for an
+    ending that no picture has, ValueError where its folder is missing.
     """
-    if path.suffix.removeprefix(".") not in FigureCanvasBase.filetypes:
-        known = " ".join(sorted(f".{name}" for name in FigureCanvasBase.filetypes))
-        raise SettingsError("--plot", f"{path}: pictures have one of the endings {known}")
+    if path.suffix.removeprefix(".").lower() not in endings:
+        known = " ".join(sorted(f".{name}" for name in endings))
+        raise SettingsError(option, f"{path}: pictures have one of the endings {known}")
     if not path.absolute().parent.is_dir():
-        raise ValueError(f"--plot {path}: there is no folder {path.parent}: make it first")
+        raise ValueError(f"{option} {path}: there is no folder {path.parent}: make it first")
 
 
 def plot_courses(courses: Sequence[tuple[str, Sequence[ScoredWindow]]], path: Path) -> None:

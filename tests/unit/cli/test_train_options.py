@@ -11,7 +11,7 @@ import pytest
 
 from scorer.errors import ModelError, ScorerError
 from streams import parts
-from streams.cli.training import ablate, crossvalidate, evaluate, train
+from streams.cli.training import ablate, crossvalidate, evaluate, synth, train
 from streams.errors import BrokerError, SettingsError
 from streams.ports import free_port
 from streams.queue.topic import QueuePlace
@@ -51,6 +51,19 @@ def test_scenes_are_for_a_benchmark_that_is_made(tmp_path: Path) -> None:
         evaluate("nano", data=FILE, scenes=3)
     with pytest.raises(SettingsError, match=r"--ladder and --scenes say .* need --people"):
         evaluate("nano", benchmark=tmp_path, scenes=3)
+
+
+@pytest.mark.parametrize("name", ["picture.none", "picture", "nowhere/picture.png"])
+def test_a_picture_that_cannot_be_written_is_told_before_the_long_work(name: str, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.touch()
+    with pytest.raises((SettingsError, ValueError), match=r"^--plot.*(one of the endings .*\.png|there is no folder)"):
+        evaluate("nano", data=labels, plot=tmp_path / name)
+    with pytest.raises((SettingsError, ValueError), match=r"^--sheet.*(one of the endings .*\.jpg|there is no folder)"):
+        synth(tmp_path / "out", [ROOT / "examples/face.mp4"], scenes=1, sheet=tmp_path / name)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="no rows"):
+        evaluate("nano", data=labels, plot=tmp_path / "PICTURE.PNG")
 
 
 def test_a_run_that_goes_on_with_its_ratings_asks_no_broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,11 +18,14 @@ CAPTION = 44
 COLUMNS = 4
 LETTERS = 66
 
+ENDINGS = ("bmp", "jpeg", "jpg", "png", "tiff", "webp")
+"""Of files that a sheet can be written to."""
+
 
 def write_sheet(scenes: Sequence[tuple[str, Path, Sequence[str]]], out: Path) -> None:
     """Write the sheet; the ending of `out` decides the format.
 
-    scenes: (title, clip, names) of each. Pictures are scaled down to fit, never up. Raises ValueError for an unknown format.
+    scenes: (title, clip, names) of each. Pictures are scaled down to fit, never up. out: with one of `ENDINGS`.
     """
     rows = -(-len(scenes) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * CELL[0], rows * (CELL[1] + CAPTION)), (250, 250, 250))
