@@ -17,6 +17,7 @@ class Reporter:
         self._stream, self._status, self._services, self._log = stream, status, services, log
         self._announced_at = services.times.monotonic()
         self._findings: set[str] = set()
+        self._is_encrypted = False
 
     def found(self, counts: Counter[str], announced: bool) -> None:
         """Take what a playlist showed. announced: whether a segment was: what was found before it is not why none comes."""
@@ -36,3 +37,12 @@ class Reporter:
         began = times.now() - timedelta(seconds=now - since if since is not None else 0.0)
         findings = tuple(sorted(self._findings)) if quiet else ()
         self._services.report(self._stream, SourceState(state, began, kind, reason, findings))
+
+    def show_going(self, progress: bool, encrypted: bool, reason: str) -> None:
+        """Set `live`, or `encrypted` where the last segments that came are, also before a failure. reason: of `encrypted`."""
+        if progress:
+            self._is_encrypted = encrypted
+        if not self._is_encrypted:
+            self.show("live")
+        elif progress or self._status.state != "encrypted":
+            self.show("encrypted", reason)

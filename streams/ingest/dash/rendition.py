@@ -83,10 +83,8 @@ class Rendition:
                 where = "behind" if behind > 0 else "ahead of"
                 reason += f"; the server's clock (UTCTiming, or Date) is {abs(behind):.0f} s {where} this machine's"
             self.reporter.show("stale", reason, since=status.changed)
-        elif encrypted:
-            self.reporter.show("encrypted", "the segments are encrypted (ContentProtection)")
-        elif status.state != "encrypted" or progress:
-            self.reporter.show("live")
+        else:
+            self.reporter.show_going(progress, encrypted, "the segments are encrypted (ContentProtection)")
 
     def _tell_of(self, counts: Counter[str], following: str) -> None:
         if counts["lost"]:

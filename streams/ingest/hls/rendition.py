@@ -156,10 +156,9 @@ class Rendition:
         if now - status.changed > STALE_TARGETS * status.target:
             reason = f"no new segment for {now - status.changed:.1f} s, and the target duration is {status.target:g} s"
             self._reporter.show("stale", reason, since=status.changed)
-        elif notes.encrypted:
-            self._reporter.show("encrypted", "the segments are encrypted, by a method other than AES-128 with a plain key")
-        elif status.state != "encrypted" or progress:
-            self._reporter.show("live")
+        else:
+            reason = "the segments are encrypted, by a method other than AES-128 with a plain key"
+            self._reporter.show_going(progress, notes.encrypted, reason)
         if now - self._waiting_since > SWITCH_TARGETS * status.target:
             self._trouble(False)  # an encoder that has restarted may have left this playlist as it was, and write another one
             self._switch()

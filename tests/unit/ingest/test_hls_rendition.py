@@ -211,6 +211,13 @@ async def test_what_cannot_be_decrypted_is_a_state_and_no_event(
     assert caplog.text.count("news is encrypted") == 1
 
 
+async def test_what_cannot_be_decrypted_is_not_live_after_a_failure_either(origin: Origin, reader: Reader) -> None:
+    clock, locked = Turned(), playlist(1, 3).replace("#EXTINF", '#EXT-X-KEY:METHOD=SAMPLE-AES,URI="skd://k"\n#EXTINF', 1)
+    origin.script("/a.m3u8", locked, 500, locked)
+    await follow(Rendition(Stream("news"), [origin.url("/a.m3u8")], clock.services(reader)), clock, 3)
+    assert [report.state for report in clock.reports] == ["encrypted", "failing", "encrypted"]
+
+
 async def test_after_three_failures_the_next_server_goes_on_where_the_first_was(origin: Origin, reader: Reader) -> None:
     clock = Turned()
     origin.script("/a.m3u8", playlist(1, 3, date=START), 500)
