@@ -135,7 +135,7 @@ async def test_what_is_encrypted_is_a_state_said_once(origin: Origin, reader: Re
 async def test_what_is_encrypted_is_not_live_after_a_failure_either(origin: Origin, reader: Reader) -> None:
     clock = Turned()
     locked = '<ContentProtection schemeIdUri="urn:mpeg:dash:mp4protection:2011"/>' + timeline("t=0 d=2000 r=9")
-    answer = clock.answer(manifest(period(video(locked)), update=2))
+    answer = clock.answer(manifest(period(video(locked))))
     origin.script("/live.mpd", answer, 503, answer)
     await follow(made(origin, reader, clock), clock, lambda: len(origin.requests) == 4)
     assert [state.state for _, state in clock.states] == ["encrypted", "failing", "encrypted"]
