@@ -239,6 +239,13 @@ class TuneRecipe(_Part):
     """What the adapter must reach to be promoted."""
 
 
+def check_division(recipe: TuneRecipe, processes: int) -> None:
+    """Raise ValueError where a stage's batch cannot be divided among the processes, before hours of sampling."""
+    for name, stage in (("stage1", recipe.stage1), ("stage2", recipe.stage2)):
+        if stage.batch_size % processes:
+            raise ValueError(f"{name}.batch_size: {stage.batch_size} is not divisible by {processes} processes")
+
+
 def load_tune_recipe(path: Path) -> TuneRecipe:
     """The recipe of an adapter from YAML; raises ValueError that names the file and every key that is wrong."""
     try:

@@ -22,7 +22,7 @@ from training.adapter.replay import FROZEN, freeze
 from training.data.alone import alone
 from training.data.labels import read_apart
 from training.data.remarks import remark
-from training.recipe import TuneRecipe, load_nano_recipe, load_tune_recipe, read_mapping
+from training.recipe import TuneRecipe, check_division, load_nano_recipe, load_tune_recipe, read_mapping
 
 if TYPE_CHECKING:
     from training.nano.teacher import Lesson
@@ -87,6 +87,7 @@ def run(
     _check_folder(out, WHOLE)
     check_there(data)
     adapter = load_tune_recipe(recipe)
+    check_division(adapter, processes)
     with alone(out / WORK):
         return _tune(adapter, data, out, None, scale, processes)
 
@@ -100,6 +101,7 @@ def tune_from_queue(recipe: TuneRecipe, rated: Path, replay: Path | None, out: P
     ratings are too few.
     """
     _check_folder(out, WHOLE)
+    check_division(recipe, processes)
     frozen = out / FROZEN
     check_there(replay, None if frozen.exists() else rated)
     with alone(out / WORK):

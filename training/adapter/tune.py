@@ -42,7 +42,7 @@ from training.data.remarks import remark
 from training.data.splits import FEWEST, SPLITS
 from training.data.trained import note_trained_on
 from training.evaluation.agreement import agreement, calibration
-from training.recipe import BasePart, TuneRecipe
+from training.recipe import BasePart, TuneRecipe, check_division
 
 
 def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, scale: str | None = None) -> dict[str, Any]:
@@ -110,13 +110,6 @@ def tune(recipe: TuneRecipe, data: Path, out: Path, replay: Path | None = None, 
         write_adapter_card(out, metrics, used.report())
     accelerator.wait_for_everyone()
     return metrics
-
-
-def check_division(recipe: TuneRecipe, processes: int) -> None:
-    """Raise ValueError where a stage's batch cannot be divided among the processes, before hours of sampling."""
-    for name, stage in (("stage1", recipe.stage1), ("stage2", recipe.stage2)):
-        if stage.batch_size % processes:
-            raise ValueError(f"{name}.batch_size: {stage.batch_size} is not divisible by {processes} processes")
 
 
 def check_targets(recipe: TuneRecipe) -> None:

@@ -24,10 +24,9 @@ from tests.support import tiny
 from tests.support.doubles import make_clip
 from tests.support.media import write_frames
 from tests.support.processes import ROOT
-from training.adapter.tune import check_division
 from training.data import samples
 from training.data.scenes.make import COLUMNS
-from training.recipe import load_tune_recipe
+from training.recipe import check_division, load_tune_recipe
 from training.run import run
 
 # 40 s of CPU in three processes, of which a machine that does other work gives little.

@@ -54,6 +54,16 @@ def test_wrong_labels_are_told_before_models_are_loaded(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_batch_that_cannot_be_divided_is_told_before_processes_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.run._tune", lambda *_: pytest.fail("processes start, each of which loads torch"))
+    labels, recipe, out = written(tmp_path / "ann.csv", "ann"), RECIPES / "nano_adapter.yaml", tmp_path / "out"
+    with pytest.raises(ValueError, match=r"stage1\.batch_size: 16 is not divisible by 3 processes"):
+        run(recipe, labels, None, out, processes=3)
+    with pytest.raises(ValueError, match=r"stage1\.batch_size: 16 is not divisible by 3 processes"):
+        tune_from_queue(load_tune_recipe(recipe), labels, None, out, 3)
+    assert not out.exists()
+
+
 def written(labels: Path, person: str) -> Path:
     """A labels file with a clip of that person."""
     labels.write_text(f"path,content,kind,step,mos\n{person}.mkv,{person},x264,1,50\n")
