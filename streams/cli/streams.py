@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
 
 from streams import parts
 from streams.cli.options import JsonFlag, lists, load_settings
+from streams.text import counted
 
 app = typer.Typer(help="The streams as the wall sees them; `fvq web` must run.")
 
@@ -38,8 +40,11 @@ def streams_ls(
     query: dict[str, str | list[str]] = {"sort": "worst" if worst else "id", "label": label or [], "state": state or []}
     if below is not None:
         query["below"] = f"{below:g}"
-    items = list(items_of(parts.wall_address(load_settings()), "/streams", query, limit))
+    known = list(items_of(parts.wall_address(load_settings()), "/streams", query, limit + 1))
+    items = known[:limit]
     if as_json:
         print(json.dumps(items))
         return
     print("\n".join(table_of(items)))
+    if len(known) > limit:
+        print(f"fvq: these are {counted(limit, 'stream')} of more: --limit lists them", file=sys.stderr)

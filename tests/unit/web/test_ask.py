@@ -31,9 +31,12 @@ async def test_the_command_prints_what_the_wall_shows(client: TestClient, seeded
     listed = await (await client.get("/api/v1/streams?limit=1000")).json()
     assert {item["stream_id"] for item in json.loads(printed.output)} == {item["stream_id"] for item in listed["items"]}
     table = await asyncio.to_thread(run, app, ["streams", "ls", "--worst", "--limit", "3", "--label", "tier:premium"])
-    lines = table.output.splitlines()
+    lines = table.stdout.splitlines()
     assert len(lines) == 4
     assert all("tier:premium" in line for line in lines[1:])
+    assert table.stderr == "fvq: these are 3 streams of more: --limit lists them\n"
+    everything = await asyncio.to_thread(run, app, ["streams", "ls", "--limit", str(len(listed["items"]))])
+    assert (len(everything.stdout.splitlines()), everything.stderr) == (1 + len(listed["items"]), "")
     wrong = await asyncio.to_thread(run, app, ["streams", "ls", "--label", "tier"])
     assert isinstance(wrong.exception, WallError)
     assert "label" in str(wrong.exception)
