@@ -123,13 +123,17 @@ def plot(report: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(7, 7), layout="constrained")
     axes = figure.subplots()
     clips = report["clips"]
-    for content in sorted({clip["content"] for clip in clips})[:20]:
+    contents = sorted({clip["content"] for clip in clips})[:20]
+    for place, content in enumerate(contents):
         of_content = [clip for clip in clips if clip["content"] == content]
         x, y, error = (np.array([clip[name] for clip in of_content]) for name in ("mos", "score", "uncertainty"))
-        axes.errorbar(x, y, yerr=error, fmt="o", markersize=3, alpha=0.6, elinewidth=0.4, label=content)
+        axes.errorbar(x, y, yerr=error, fmt="o", markersize=3, alpha=0.6, elinewidth=0.4, label=str(place))
     axes.plot([0, 100], [0, 100], color="#888888", linewidth=1)
     figures = report["methods"][report["model"]]
-    title = f"{report['model']}: SRCC {figures['srcc']:.3f}, within content {figures['srcc_within']:.3f}"
-    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="label", ylabel="score", title=title)
-    axes.legend(fontsize=8)
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="label", ylabel="score")
+    # A name is no formula, whatever signs it has, and is shown also where it begins with `_`.
+    agreement = f"SRCC {shown(figures['srcc'])}, within content {shown(figures['srcc_within'])}"
+    axes.set_title(f"{report['model']}: {agreement}", parse_math=False)
+    for text, content in zip(axes.legend(fontsize=8).get_texts(), contents, strict=True):
+        text.set(text=content, parse_math=False)
     figure.savefig(path, dpi=110)

@@ -64,9 +64,20 @@ def test_what_was_found_is_printed_also_where_the_scatter_cannot_be_written(
     found = {"clips": [], "model": "m", "methods": {"m": {"srcc": 0.5, "srcc_within": 0.5}}}
     monkeypatch.setattr(load, "load_engine", lambda *_: None)
     monkeypatch.setattr(report, "evaluate", lambda *_: found)
-    with pytest.raises(ValueError, match="xyz"):
-        evaluate("nano", data=tmp_path, plot=tmp_path / "scatter.xyz", as_json=True)
+    (tmp_path / "scatter.png").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"scatter\.png"):
+        evaluate("nano", data=tmp_path, plot=tmp_path / "scatter.png", as_json=True)
     assert json.loads(capsys.readouterr().out) == found
+
+
+def test_names_in_the_picture_are_no_formulas_and_figures_that_nothing_tells_are_dashes(tmp_path: Path) -> None:
+    clip = {"content": r"_$\anna$", "mos": 50.0, "score": 40.0, "uncertainty": 5.0}
+    figures = dict.fromkeys(FIGURES, float("nan"))
+    picture = tmp_path / "scatter.svg"
+    report.plot({"clips": [clip], "model": r"$\m$", "methods": {r"$\m$": figures}}, picture)
+    written = picture.read_text()
+    assert r"$\m$: SRCC -, within content -" in written
+    assert r"_$\anna$" in written
 
 
 def test_a_verdict_is_printed_also_where_no_worker_can_be_told(
