@@ -198,7 +198,7 @@ def _gamma(picture: Picture, gamma: float, time: float) -> Picture:
     return clipped(255 * (picture / 255) ** gamma)
 
 
-@kind("flicker", 0.08, 0.18, 0.32, 0.56, 0.9)
+@kind("flickering light", 0.08, 0.18, 0.32, 0.56, 0.9)
 def _flicker(picture: Picture, stops: float, time: float) -> Picture:
     return multiply_light(picture, 2 ** (stops * dice(time).uniform(-1, 1)))
 
