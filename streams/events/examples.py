@@ -10,7 +10,7 @@ from streams.events.scores import SegmentScore
 from streams.events.segments import SegmentEvent
 from streams.events.training import ModelUpdate, StreamDeletion, TrainingExample
 
-_MODEL = {"name": "nano", "version": "a6c4719c529e"}
+_MODEL = {"name": "nano", "version": "1c95e7506f97"}
 
 _SEGMENT = {
     "stream_id": "studio-7",
