@@ -37,10 +37,10 @@ class Replay:
 
     def add(self, score: SegmentScore) -> None:
         """Judge the next segment, and the silence before it."""
-        limits = self._policy.of(score.labels | self._labels, score.start)
-        self._judge_silence(end_of(score), score.labels | self._labels)  # when a worker learns of it
-        labelled = score.model_copy(update={"labels": score.labels | self._labels}) if self._labels else score
-        self._state, alerts = step(self._state, labelled, limits)
+        labels = score.labels | self._labels
+        self._judge_silence(end_of(score), labels)  # when a worker learns of it
+        labelled = score.model_copy(update={"labels": labels}) if self._labels else score
+        self._state, alerts = step(self._state, labelled, self._policy.of(labels, score.start))
         self._note(alerts)
 
     def alerts(self, until: datetime) -> list[QualityAlert]:
@@ -54,9 +54,9 @@ class Replay:
     def _judge_silence(self, until: datetime, labels: Mapping[str, str]) -> None:
         """Judge the time without segments up to a moment: when it may fire, and when the stream is given up."""
         last, silence = self._state.until, self._policy.of(labels).no_segments
-        if last is None:
-            return
         after = silence.patience(self._state.duration)
+        if last is None or (until - last).total_seconds() < after:
+            return  # after most segments
         moments = [after, silence.given_up_after(self._state.duration)]
         if self._state.silence_ended_at is not None:
             rested = silence.cool_down - (last - self._state.silence_ended_at).total_seconds()

@@ -140,8 +140,7 @@ def kept_samples(
 
 def _kept(folder: Path, rows: Sequence[Mapping[str, Any]], spec: SamplerSpec, jobs: int, parts: Sequence[Part] | None) -> Samples:
     digest, of_clips = _digest_of(rows, parts), folder / "clips.sha256"
-    heads, of_heads = "\n".join(digests_of(Path(row["path"]) for row in rows)), folder / HEADS
-    heads = hashlib.sha256(heads.encode()).hexdigest()
+    heads, of_heads = _digest_of_heads(rows), folder / HEADS
     if of_clips.exists():
         if SamplerSpec.load(folder) != spec:
             raise ValueError(f"{folder}: its samples are of another sampler's specification; {OTHER_FOLDER}")
@@ -180,6 +179,11 @@ def _digest_of(rows: Sequence[Mapping[str, Any]], parts: Sequence[Part] | None) 
     sizes = [file.stat().st_size if file.is_file() else None for file in files]
     about = [[file.name for file in files], sizes, None if parts is None else [list(part) for part in parts]]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def _digest_of_heads(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What tells a clip from another one that was put in its place and is as large."""
+    return hashlib.sha256("\n".join(digests_of(Path(row["path"]) for row in rows)).encode()).hexdigest()
 
 
 def _created(folder: Path, count: int, example: SampledClip) -> dict[str, NDArray[Any]]:

@@ -30,9 +30,9 @@ LADDERS: dict[str, Ladder] = {
 """Name -> ladder. The names are the kinds of labels.csv."""
 
 VMAF_TRUSTED = frozenset(
-    {"x264", "x265", "vp9", "av1", "mpeg4", "scale", "blur", "scale+x264", "blur+x264"}
-    | {"upscaling", "pixelation", "autofocus-hunting", "restream-twice", "restream-thrice", "hardware-blocking", "mpeg2"}
-    | {"bitrate-oscillation"}
+    {"x264", "x265", "vp9", "av1", "mpeg2", "mpeg4", "scale", "blur", "scale+x264", "blur+x264"}
+    | {"upscaling", "pixelation", "autofocus-hunting"}
+    | {"restream-twice", "restream-thrice", "hardware-blocking", "bitrate-oscillation"}
 )
 """Kinds on which VMAF can be trusted: it was made for compression and scaling (Li et al., Netflix, 2016), and sees blur. Other
 kinds are labelled with VMAF only because no better label is at hand."""

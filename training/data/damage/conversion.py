@@ -39,11 +39,7 @@ def wrong_range(step: int, source: Path, target: Path, seed: str) -> None:
     for _ in range(step + 1):
         levels = np.clip(16 + levels * 219 / 255 if is_washed else (levels - 16) * 255 / 219, 0, 255)
     table = np.rint(levels).astype(np.uint8)
-
-    def change(picture: Picture, time: float) -> Picture:
-        return table[picture]
-
-    rewrite(source, target, change)
+    _replace_levels(source, target, table)
 
 
 def wrong_gamma(step: int, source: Path, target: Path, seed: str) -> None:
@@ -51,11 +47,7 @@ def wrong_gamma(step: int, source: Path, target: Path, seed: str) -> None:
     power = (1.2, 1.5, 1.95, 2.6, 3.6)[step]
     is_dark = random.Random(f"wrong-gamma/{seed}").random() < 0.5  # noqa: S311 - reproducible data, not secrets
     table = np.rint(255 * (np.arange(256) / 255) ** (power if is_dark else 1 / power)).astype(np.uint8)
-
-    def change(picture: Picture, time: float) -> Picture:
-        return table[picture]
-
-    rewrite(source, target, change)
+    _replace_levels(source, target, table)
 
 
 def coarse_colour(step: int, source: Path, target: Path, seed: str) -> None:
@@ -73,6 +65,15 @@ def coarse_colour(step: int, source: Path, target: Path, seed: str) -> None:
         whole = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR if is_smooth else cv2.INTER_NEAREST)
         planes[..., 1:] = np.roll(whole, round(shift * wide * side), axis=1)
         return cv2.cvtColor(planes, cv2.COLOR_YCrCb2BGR).astype(np.uint8)
+
+    rewrite(source, target, change)
+
+
+def _replace_levels(source: Path, target: Path, table: Picture) -> None:
+    """Write the clip with each level of its colours replaced. table: (256,) the new ones."""
+
+    def change(picture: Picture, time: float) -> Picture:
+        return table[picture]
 
     rewrite(source, target, change)
 
