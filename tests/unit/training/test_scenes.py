@@ -145,6 +145,15 @@ def test_no_camera_scales_up(name: str, framing: str, cast: list[Material]) -> N
         assert (len(set(views)) == 1) == (name == "still")
 
 
+@pytest.mark.parametrize("name", list(CAMERAS))
+@pytest.mark.parametrize("seed", range(4))
+def test_over_a_photograph_no_camera_rests(name: str, seed: int, cast: list[Material]) -> None:
+    photograph = cast[1:]
+    for layout in ("full", "virtual-background"):
+        tile = LAYOUTS[layout](photograph, (160, 90), Set(generator(name, seed), 15.0, 30), replace(STYLE, camera=name))
+        assert moves([tile.picture(number) for number in range(30)])
+
+
 def test_a_face_is_as_large_as_its_framing_says(cast: list[Material]) -> None:
     room = loose_room(cast[0], (640, 360))
     for framing, (least, most) in FACE_HEIGHT.items():

@@ -120,35 +120,42 @@ def _pan(view: View, room: Room, stage: Set) -> Camera:
     return camera
 
 
-def _hand(strength: float, name: str) -> Callable[[View, Room, Set], Camera]:
-    def held(view: View, room: Room, stage: Set) -> Camera:
-        """A camera in a hand: slow swings of some sine waves. strength: the largest swing as a share of the shot's height."""
-        waves = [(stage.rng.uniform(0.4, 2.5), stage.rng.uniform(0, 2 * math.pi), stage.rng.uniform(0.3, 1.0)) for _ in range(9)]
-        inner = room.closer(1 + 2 * strength)
-        stage.note(name)
+def in_hand(camera: Camera, room: Room, stage: Set, strength: float) -> Camera:
+    """That camera held in a hand: slow swings of some sine waves. strength: the largest as a share of the shot's height."""
+    waves = [(stage.rng.uniform(0.4, 2.5), stage.rng.uniform(0, 2 * math.pi), stage.rng.uniform(0.3, 1.0)) for _ in range(9)]
+    inner = room.closer(1 + 2 * strength)
 
-        def camera(number: int) -> View:
-            seconds = number / stage.fps
-            swing = [
-                sum(size * math.sin(2 * math.pi * rate * seconds + phase) for rate, phase, size in waves[axis::3]) / 3
-                for axis in range(3)
-            ]
-            reach = strength * room.shot[1] / view.scale
-            moved = replace(
-                view, x=view.x + swing[0] * reach, y=view.y + swing[1] * reach, angle=view.angle + 60 * strength * swing[2]
-            )
-            return inner.keep(moved)
-
-        return camera
+    def held(number: int) -> View:
+        view, seconds = camera(number), number / stage.fps
+        swing = [
+            sum(size * math.sin(2 * math.pi * rate * seconds + phase) for rate, phase, size in waves[axis::3]) / 3
+            for axis in range(3)
+        ]
+        reach = strength * room.shot[1] / view.scale
+        moved = replace(
+            view, x=view.x + swing[0] * reach, y=view.y + swing[1] * reach, angle=view.angle + 60 * strength * swing[2]
+        )
+        return inner.keep(moved)
 
     return held
 
+
+def _hand(strength: float, name: str) -> Callable[[View, Room, Set], Camera]:
+    def held(view: View, room: Room, stage: Set) -> Camera:
+        stage.note(name)
+        return in_hand(lambda _: view, room, stage, strength)
+
+    return held
+
+
+HAND = 0.015
+"""`in_hand`'s strength of a hand that is kept still."""
 
 CAMERAS: dict[str, Callable[[View, Room, Set], Camera]] = {
     "still": _still,
     "zoom": _zoom,
     "pan": _pan,
-    "hand-held": _hand(0.015, "hand-held"),
+    "hand-held": _hand(HAND, "hand-held"),
     "shake": _hand(0.07, "shake"),
 }
 """Name -> function of (first view, room, set) that gives the camera."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from training.data.scenes.camera import CAMERAS, Room, fixed_room, frame, loose_room
+from training.data.scenes.camera import CAMERAS, HAND, Room, fixed_room, frame, in_hand, loose_room
 from training.data.scenes.drawn import BACKDROPS, PLACES, SCREENS, Colour, Sheet, backdrop, colour, phrase
 from training.data.scenes.light import LIGHTS
 from training.data.scenes.material import Floats, Material
@@ -42,7 +42,7 @@ def person(material: Material, size: Size, stage: Set, style: Style, *, alone: b
     room = fixed_room(material, size)
     view = frame(material, material.at(start), room, style.framing, stage.rng)
     _note_framing(material, start, room, view, stage)
-    camera = CAMERAS[_camera(material, style)](view, room, stage)
+    camera = _camera(material, style, view, room, stage)
     return _lit(_dressed(film(material, camera, size, start, step, mirror), stage, style), stage, style)
 
 
@@ -72,9 +72,13 @@ def _framed(material: Material, size: Size, stage: Set, style: Style) -> Tile:
     return paste(size, [(x, y, person(material, inner, stage, style))], lambda _: back)
 
 
-def _camera(material: Material, style: Style) -> str:
+def _camera(material: Material, style: Style, view: View, room: Room, stage: Set) -> Camera:
     """The style's camera; over a photograph it always moves, or the clip would be a frozen one."""
-    return "hand-held" if style.camera == "still" and not material.fps else style.camera
+    if material.fps:
+        return CAMERAS[style.camera](view, room, stage)
+    camera = CAMERAS["hand-held" if style.camera == "still" else style.camera](view, room, stage)
+    # A zoom rests before and after its way, where an encoder then repeats one picture.
+    return in_hand(camera, room, stage, HAND) if style.camera == "zoom" else camera
 
 
 def _time(material: Material, stage: Set) -> tuple[int, int, bool]:
@@ -133,7 +137,7 @@ def _before(material: Material, size: Size, stage: Set, style: Style, back: Back
     shift = (slot - 0.5) * size[0] / view.scale
     view = replace(view, x=view.x + shift if mirror else view.x - shift)
     _note_framing(material, start, room, view, stage)
-    camera = CAMERAS[_camera(material, style)](view, room, stage)
+    camera = _camera(material, style, view, room, stage)
     return _dressed(cut_out(material, camera, size, start, step, mirror, back(camera, view, size)), stage, style)
 
 
