@@ -15,6 +15,8 @@ from scorer.sampling import SamplerPool, VideoFacts
 from scorer.spec import SamplerSpec
 from streams import parts
 from streams.addresses import cannot_listen
+from streams.alerts.policy import AlertPolicy, load_policy
+from streams.alerts.watch import PolicyWatch
 from streams.data_folder import make_data_folder
 from streams.errors import SettingsError
 from streams.events import AlertAcknowledgement
@@ -80,6 +82,8 @@ async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: 
     )
     wall = Wall(live, gate, time.time, follower.reading, write_ack, history, clips, ratings.keep)
     agents = [follower.agent(), clips.agent(), sweep_agent(parts.folder_limits(settings))]
+    if settings.alert_policy is not None:
+        agents.append(maintenance_watch(settings.alert_policy, live, asyncio.get_running_loop()).agent())
     for agent in agents:
         agent.start()
     try:
@@ -90,6 +94,26 @@ async def _serve(settings: Settings, connection: Connection, gate: Gate, clips: 
     finally:
         await _stop(agents)
         await history.close()
+
+
+def maintenance_watch(path: Path, live: Live, loop: asyncio.AbstractEventLoop) -> PolicyWatch:
+    """Follows the maintenance of an alert policy. loop: the one that the live state belongs to.
+
+    A policy that is wrong, or is not on this machine, keeps nobody from the wall: the log says so.
+    """
+
+    def use(policy: AlertPolicy) -> str:
+        loop.call_soon_threadsafe(live.works.use, policy.maintenance)
+        return "the wall shows its maintenance"
+
+    try:
+        policy = load_policy(path)
+    except SettingsError as error:
+        log.error("no maintenance is shown until the alert policy is right: %s", error)
+        policy = AlertPolicy()
+    use(policy)
+    # The wall tells no receiver, so their secrets may not be on this machine.
+    return PolicyWatch(path, policy, use, load_policy)
 
 
 async def _stop(agents: Sequence[Agent]) -> None:

@@ -16,6 +16,7 @@ from streams.alerts.detector import open_alerts
 from streams.alerts.state import StreamState
 from streams.events import AlertAcknowledgement, ModelUpdate, QualityAlert, may_be_stored
 from streams.web.courses import Courses
+from streams.web.maintenance import Works
 from streams.web.pictures import Picture, Pictures
 from streams.web.pulse import Pulse
 from streams.web.reading import ScoreReading
@@ -69,7 +70,7 @@ class Live:
     """The fleet.
 
     streams: by id. alerts: by id, those that are over too, oldest first. acks: acknowledgements by alert id. watched: for each
-    stream whose whole scores somebody wants, those that came; who wants them takes them out.
+    stream whose whole scores somebody wants, those that came; who wants them takes them out. works: the policy's maintenance.
     """
 
     def __init__(self, picture_seconds: float = FORGET_SECONDS) -> None:
@@ -79,6 +80,7 @@ class Live:
         self.acks: dict[str, AlertAcknowledgement] = {}
         self.courses = Courses()
         self.pulse = Pulse()
+        self.works = Works()
         self.watched: dict[str, list[bytes]] = {}
         self._ticked = -math.inf
         self._changes = Changes()
@@ -91,7 +93,7 @@ class Live:
     def row(self, stream: Stream, now: float) -> Row:
         """A stream's row; it is made anew where the stream has changed."""
         if stream.row is None:
-            stream.row = row_of(stream, self.acks, now)
+            stream.row = row_of(stream, self.acks, now, self.works.until(stream.labels))
         return stream.row
 
     def rows(self, now: float) -> Iterator[Row]:
@@ -210,7 +212,9 @@ class Live:
         stream.pictures = stream.pictures.with_picture(picture, _is_good(stream, picture), latest)
 
     def tick(self, now: float) -> None:
-        """Let time pass, once a second: scores grow old, acknowledgements end, silent streams and old pictures are forgotten."""
+        """Let time pass, once a second: scores grow old, acknowledgements end, maintenance begins and ends, silent
+        streams and old pictures are forgotten.
+        """
         if now - self._swept >= SWEEP_SECONDS:
             self._swept = now
             for stream in self.streams.values():
@@ -223,6 +227,10 @@ class Live:
             elif stream.row is not None and turns_stale(stream, stream.row, now):
                 self._touch(stream)
         self._tell_ended_acks(now)
+        for work in self.works.look(now):
+            for stream in self.streams.values():
+                if work.concerns(stream.labels):
+                    self._touch(stream)
         self._ticked = now
         self.pulse.note_median(now, self.median(now))
 

@@ -31,7 +31,7 @@ class Row:
     kind: of the alert that stands for the stream, a silence before its worst one; '' without any. smoothed: the score over the
     last seconds, by which rows are ordered. since: start of the worst alert, or when the level of
     the score last changed. rank: of the worst alert that nobody has acknowledged; smaller is more urgent. acked: it has alerts,
-    and all are acknowledged. at: end of the last segment.
+    and all are acknowledged. at: end of the last segment. maintenance: when that ends which it is in; None for none.
     """
 
     stream_id: str
@@ -51,6 +51,7 @@ class Row:
     at: float
     segment_id: str
     model: str
+    maintenance: float | None
 
     def worst_first(self) -> tuple[int, float, str]:
         """The key by which the worst stream comes first."""
@@ -99,8 +100,8 @@ def turns_stale(stream: Stream, row: Row, now: float) -> bool:
     return rendition is not None and is_stale(rendition, now)
 
 
-def row_of(stream: Stream, acks: Mapping[str, AlertAcknowledgement], now: float) -> Row:
-    """The stream's row at this time."""
+def row_of(stream: Stream, acks: Mapping[str, AlertAcknowledgement], now: float, maintenance: float | None = None) -> Row:
+    """The stream's row at this time. maintenance: when that ends which the stream is in, seconds since 1970."""
     open_ranks = {
         id: NO_ALERT + rank_of(alert) if is_acknowledged(acks.get(id), now) else rank_of(alert)
         for id, alert in stream.alerts.items()
@@ -115,8 +116,9 @@ def row_of(stream: Stream, acks: Mapping[str, AlertAcknowledgement], now: float)
     if worst is None:
         state = _state(stream, None, kind, now)
         return Row(
-            stream.id, None, stream.labels, state, kind, since, None, None, None, None, None, rank, acked, alerts, 0.0, "", ""
-        )
+            stream.id, None, stream.labels, state, kind, since, None, None, None, None, None, rank, acked, alerts, 0.0, "", "",
+            maintenance,
+        )  # fmt: skip
     return Row(
         stream_id=stream.id,
         rendition=worst.name or None,
@@ -135,6 +137,7 @@ def row_of(stream: Stream, acks: Mapping[str, AlertAcknowledgement], now: float)
         at=worst.until,
         segment_id=worst.segment_id,
         model=worst.model,
+        maintenance=maintenance,
     )
 
 

@@ -176,7 +176,7 @@ class Feed:
         return _text({"type": kind, "n": self._n, "at": _time(now), **content})
 
 
-_COLUMNS = ("id", "rendition", "labels", "since", "usual", "score", "smoothed", "uncertainty", "lag", "state")
+_COLUMNS = ("id", "rendition", "labels", "since", "usual", "score", "smoothed", "uncertainty", "lag", "state", "maintenance")
 
 
 def score_entry(score: SegmentScore) -> dict[str, Any]:
@@ -208,12 +208,13 @@ def _entry(row: Row) -> dict[str, Any]:
         "uncertainty": _rounded(row.uncertainty),
         "lag": _rounded(row.lag),
         "state": _STATE_NUMBERS[row.state],
+        "maintenance": row.maintenance,
     }
 
 
 def _slow(row: Row) -> tuple[Any, ...]:
     """What rarely changes of a row."""
-    return row.usual, row.rendition, row.labels, row.since
+    return row.usual, row.rendition, row.labels, row.since, row.maintenance
 
 
 def _moved(told: tuple[Any, ...], slow: tuple[Any, ...]) -> bool:

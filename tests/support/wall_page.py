@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from streams.alerts.maintenance import Maintenance
 from streams.web.access.gate import AccessOptions, Gate
 from streams.web.access.limits import WebLimits
 from streams.web.access.tokens import Tokens
 from tests.support.fleet import Fleet, serve_fleet
-from tests.support.fleet_content import Channel, Incident
+from tests.support.fleet_content import Channel, Incident, at_time
 from tests.support.servers import free_ports
 
 HOSTILE_IDS = (
@@ -40,7 +41,7 @@ HOSTILE_LABELS = {"note": "<script>window.hurt = 1</script>", "tier": "premium",
 
 
 def page_fleet(streams: int) -> Fleet:
-    """The fleet, with the hostile streams black since half a minute, and with an alert that was over yesterday.
+    """The fleet, with the hostile streams in maintenance and black since half a minute, and an alert that was over yesterday.
 
     An alert that fires at the start is not over while the tests run, however slow the machine is.
     """
@@ -53,6 +54,8 @@ def page_fleet(streams: int) -> Fleet:
     for hostile_id in HOSTILE_IDS:
         incident = Incident("black", "black", fleet.now - 30, fleet.now + 3600)
         fleet.channels.append(Channel(hostile_id, HOSTILE_LABELS, (None,), 80.0, 0.0, incident))
+    work = {"labels": HOSTILE_LABELS, "from": at_time(fleet.now - 60), "to": at_time(fleet.now + 7200)}
+    fleet.live.works.use([Maintenance.model_validate(work)])
     return fleet
 
 

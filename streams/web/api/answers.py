@@ -29,6 +29,9 @@ class StreamItem(BaseModel):
     segment_id: str | None = Field(description="The last segment of the worst rendition.")
     at: str | None = Field(description="End of the last segment; ISO 8601, UTC.")
     model: str | None = Field(description="Which model scored that segment, name@version.")
+    maintenance_until: str | None = Field(
+        description="End of the maintenance that it is in, nothing new of it fires until then; ISO 8601, UTC; null without."
+    )
 
 
 class _List(BaseModel):

@@ -36,6 +36,7 @@ def item_of(row: Row) -> dict[str, Any]:
         "segment_id": row.segment_id or None,
         "at": iso(row.at),
         "model": row.model or None,
+        "maintenance_until": iso(row.maintenance),
     }
 
 

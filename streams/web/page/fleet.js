@@ -51,6 +51,7 @@ export class Fleet {
     this.states = [];
     this.lags = [];
     this.ends = []; // of the last segment
+    this.maintenance = []; // when it ends, seconds; null where the stream is in none
     this.gone = [];
     this.alertOf = [];
     this.badAt = [];
@@ -106,6 +107,7 @@ export class Fleet {
     this.uncertainties[index] = row.uncertainty;
     this.states[index] = this.stateName(row.state);
     this.lags[index] = row.lag;
+    this.maintenance[index] = row.maintenance ?? null;
     if (known) return;
     this.gone[index] = false;
     this.badAt[index] = -Infinity;
@@ -216,10 +218,11 @@ export class Fleet {
     return !this.gone[index] && (!this.text || has(this.searched[index], this.text) || has(this.troubles(index), this.text));
   }
 
-  // What is wrong with a stream, in the words by which the filter finds it: its state, and the kinds of its alerts.
+  // What is wrong with a stream, in the words by which the filter finds it: its state, the kinds of its alerts, and maintenance.
   troubles(index) {
     const kinds = [...this.alertIds.get(this.ids[index]) ?? []].map((id) => this.alerts.get(id).alert.kind);
-    return [this.states[index], ...kinds].filter((name) => name !== "ok").flatMap((name) => [name, words(name)]);
+    const work = this.maintenance[index] === null ? [] : ["maintenance"];
+    return [this.states[index], ...kinds, ...work].filter((name) => name !== "ok").flatMap((name) => [name, words(name)]);
   }
 
   // Whether an alert is of a stream, or of a kind, that the text filters for.

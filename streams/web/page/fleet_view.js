@@ -7,7 +7,7 @@ import { LOW, SCORELESS, UNSURE, nameOf, words } from "./levels.js";
 import { Mosaic } from "./mosaic.js";
 import { Rows } from "./rows.js";
 import { alertPath, streamPath } from "./address.js";
-import { length, now, seconds } from "./time.js";
+import { inMaintenance, length, now, seconds } from "./time.js";
 import { onTheme } from "./palette.js";
 
 const POINTER_HOLD = 60_000; // ms after the pointer's last move: one that was left on the list does not hold the order for ever
@@ -188,6 +188,7 @@ class FleetView {
       ack: open?.ack ? initials(open.ack.by) : null,
       since: alert || state !== "ok" || score < LOW ? since : null,
       usual: fleet.usual[index],
+      maintenance: inMaintenance(fleet.maintenance[index]),
       kind: kindOf(alert, state, score, uncertainty, fleet.renditions[index]),
       why: whyOf(alert, state, score, uncertainty),
       tile: state === "no-segments" ? length(time - since) : state === "black" ? `BLACK ${length(time - since)}` : words(state).toUpperCase(),

@@ -82,7 +82,7 @@ export class Mosaic extends Selection {
     setData(cell.element, "state", shown.state);
     setData(cell.element, "alert", shown.alert ? (shown.ack ? "acked" : "firing") : null);
     const lasted = shown.since === null ? "" : ` (${length(shown.now - shown.since)})`;
-    setText(cell.kind, `${shown.ack ? "✓ " : ""}${shown.kind}${lasted}`);
+    setText(cell.kind, `${shown.ack ? "✓ " : ""}${shown.kind}${lasted}${shown.maintenance ? ` · ${shown.maintenance}` : ""}`);
     cell.tile.write(shown);
     const title = printable(shown.why);
     if (cell.element.title !== title) cell.element.title = title;

@@ -155,7 +155,7 @@ export class Rows extends Selection {
     setText(row.clock, has ? clock(shown.since) : "–");
     setText(row.lasted, has ? ` (${length(shown.now - shown.since)})` : "");
     const usual = shown.usual === null ? "" : ` · usual ${Math.round(shown.usual)}`;
-    setText(row.usual, usual + (shown.ack ? ` · ✓ ${shown.ack}` : ""));
+    setText(row.usual, usual + (shown.ack ? ` · ✓ ${shown.ack}` : "") + (shown.maintenance ? ` · ${shown.maintenance}` : ""));
     if (row.sinceAt === shown.since) return;
     row.sinceAt = shown.since;
     row.since.title = has ? bothClocks(shown.since) : "";

@@ -10,7 +10,7 @@ import { chip, nameOf, stateIcon, words, writeChip } from "./levels.js";
 import { onTheme } from "./palette.js";
 import { Segments } from "./segments.js";
 import { clipsAround, readAround, stepPanel } from "./step.js";
-import { clock, iso, length, now, readTime, seconds } from "./time.js";
+import { clock, inMaintenance, iso, length, now, readTime, seconds } from "./time.js";
 
 const SIGNALS = { blur: 1, blockiness: null, noise: null, black: 1, freeze: 1, luma: 255, contrast: null, face: 1 };
 const MEANINGS = { // docs/signals.md
@@ -378,7 +378,8 @@ class StreamView {
     const open = fleet.alertOf[index];
     const since = seconds(open ? open.alert.started_at : fleet.since[index]);
     const name = nameOf(open?.alert, state, fleet.smoothed[index], fleet.uncertainties[index]);
-    const text = `${name} since ${clock(since)} (${length(now() - since)}), usual ${Math.round(fleet.usual[index] ?? NaN) || "–"}${open?.ack ? `, acknowledged by ${printable(open.ack.by)}` : ""}`;
+    const work = inMaintenance(fleet.maintenance[index]);
+    const text = `${name} since ${clock(since)} (${length(now() - since)}), usual ${Math.round(fleet.usual[index] ?? NaN) || "–"}${open?.ack ? `, acknowledged by ${printable(open.ack.by)}` : ""}${work ? `, in ${work}: nothing new of it fires` : ""}`;
     if (this.stateKey !== state) {
       this.stateKey = state;
       this.stateText.replaceChildren(...(state === "ok" ? [] : [stateIcon(state), " "]), make("span"));

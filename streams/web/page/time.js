@@ -85,6 +85,9 @@ export function bothClocks(time) {
   return `${date.toISOString().slice(0, 19).replace("T", " ")}Z, here ${here} (UTC${offset < 0 ? "−" : "+"}${hours}${minutes ? `:${two(minutes)}` : ""})`;
 }
 
+// What is said of a stream in maintenance that ends then, or null: "" where it is in none.
+export const inMaintenance = (end) => (end === null ? "" : `maintenance until ${tick(end)}`);
+
 // A length of time: "0:47", "12:05", "3:20 h", "2 d 4 h".
 export function length(duration) {
   if (duration === null || !Number.isFinite(duration)) return "–";
