@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import ClientSession, DummyCookieJar, web
@@ -15,6 +16,7 @@ from multidict import CIMultiDict
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 
+from streams.rating.database import RatingsFileError
 from streams.rating.mos import LEVEL_POINTS
 from streams.rating.playable import PlayableClips
 from streams.rating.server import RatingPage
@@ -268,6 +270,23 @@ def test_a_rater_who_was_away_for_days_votes_and_may_paste_the_link(browser: web
         person.press("4", Keys.ENTER)
         person.sees(lambda: person.progress() == 1)
     assert [(rating.points, rating.seconds) for rating in page.store.ratings()] == [(70.0, 86400.0)]
+
+
+def test_a_server_that_answers_but_cannot_keep_a_vote_is_not_called_away(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    page, person = one_clip(tmp_path, 160, 120), Person(browser)
+    with served(page) as address:
+        browser.get(f"{address}/#token={page.store.add_rater('ada')}")
+        person.sees(lambda: person.stage() == "start")
+        person.press(Keys.ENTER)
+        person.sees(lambda: person.stage() == "vote")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(RatingStore, "rate", Mock(side_effect=RatingsFileError("the disk is full")))
+            person.press("4", Keys.ENTER)
+            person.sees(lambda: person.stage() == "notice")
+            assert "No connection" not in person.text("notice-title")
+            assert "ratings cannot be kept now" in person.text("notice-text")
+        person.press(Keys.ENTER)
+        person.sees(lambda: person.text("notice-title") == "All done")
 
 
 def test_a_digit_is_the_whole_vote_where_the_page_is_told_so(browser: webdriver.Chrome, page: RatingPage) -> None:

@@ -18,17 +18,29 @@ let waiting = 0; // timer that asks again for a clip that could not be read
 
 class SignedOut extends Error {}
 class Refused extends Error {}
+class Unable extends Error {}
+
+// What the server says of a refusal. A proxy before it answers with a page of its own.
+async function said(answer) {
+  const content = await answer.json().catch(() => null);
+  return content?.error || `${answer.status} ${answer.statusText}`.trim();
+}
+
+// Raises what a refusal means.
+async function check(answer) {
+  if (answer.ok) return;
+  const text = await said(answer);
+  if (answer.status === 401) throw new SignedOut(text);
+  throw answer.status < 500 ? new Refused(text) : new Unable(text);
+}
 
 async function call(path, body) {
   const options = body === undefined ? {} : {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
   };
   const answer = await fetch(path, { ...options, credentials: "same-origin", cache: "no-store" });
-  const content = await answer.json();
-  if (answer.status === 401) throw new SignedOut(content.error);
-  if (answer.status >= 400 && answer.status < 500) throw new Refused(content.error);
-  if (!answer.ok) throw new Error(content.error);
-  return content;
+  await check(answer);
+  return answer.json();
 }
 
 function show(name) {
@@ -63,6 +75,9 @@ async function attempt(work) {
       get("status").textContent = error.message;
     } else if (error instanceof Refused) {
       notice("That is no longer possible", error.message, () => attempt(load));
+    } else if (error instanceof Unable) {
+      const text = `It says: ${error.message}. Nothing that was confirmed is lost; Enter tries again.`;
+      notice("The server cannot do that now", text, () => attempt(work));
     } else {
       notice("No connection", "The server does not answer. Nothing that was confirmed is lost.", () => attempt(work));
     }
@@ -102,9 +117,8 @@ async function load() {
 // Loads the whole clip before it plays: a slow network must not look like a bad picture.
 async function watch() {
   const answer = await fetch(next.presentation && `api/clips/${next.presentation}`, { credentials: "same-origin" });
-  if (answer.status === 401) throw new SignedOut("sign in with your token");
   if (answer.status === 404) throw new Refused("It is no longer to be rated.");
-  if (!answer.ok) throw new Error(answer.statusText);
+  await check(answer);
   const data = await answer.blob();
   const video = get("clip");
   if (video.src) URL.revokeObjectURL(video.src);
