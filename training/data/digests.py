@@ -28,6 +28,18 @@ def _hash_of_head(path: Path, _version: tuple[int, int, int]) -> str:
         return hashlib.sha256(file.read(HEAD_BYTES)).hexdigest()
 
 
+def first_in_both(paths: Iterable[Path], others: Iterable[Path]) -> tuple[Path, Path] | None:
+    """The first clip of `paths` that is among `others` too, by its content, and which one it is; None where none is.
+
+    Only clips of the same size are read. Files that are missing count as none: sampling reports them.
+    """
+    sized = [{path: path.stat().st_size for path in some if path.is_file()} for some in (paths, others)]
+    shared = set(sized[0].values()) & set(sized[1].values())
+    ones, rest = ([path for path, size in sizes.items() if size in shared] for sizes in sized)
+    known = dict(zip(digests_of(rest), rest, strict=True))
+    return next(((path, known[digest]) for path, digest in zip(ones, digests_of(ones), strict=True) if digest in known), None)
+
+
 def digests_of(paths: Iterable[Path]) -> list[str]:
     """`clip_digest` of each clip, in order; empty where the file is missing, which sampling reports."""
     with ThreadPoolExecutor() as threads:

@@ -12,6 +12,7 @@ from typing import Any
 
 from scorer.storage import write_whole
 from training.data.degradations import REFERENCE_LABEL
+from training.data.digests import first_in_both
 from training.data.tabular import number_of, read_table
 
 NEEDED = ("path", "content", "kind", "step", "mos")
@@ -82,17 +83,21 @@ def people_of(rows: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def read_apart(data: Path, dev: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of two labels files, to train on and to judge by. Raises ValueError where one is wrong, or both show a person."""
+    """The rows of two labels files, to train on and to judge by. Raises ValueError where one is wrong, and as `check_apart`."""
     rows, judging = read_labels(data), read_labels(dev)
     check_apart(data, rows, dev, judging)
     return rows, judging
 
 
-def check_apart(data: Path, rows: Iterable[Mapping[str, Any]], dev: Path, judging: Iterable[Mapping[str, Any]]) -> None:
-    """Raise ValueError where the rows of two labels files, to train on and to judge by, show the same person."""
+def check_apart(data: Path, rows: Sequence[Mapping[str, Any]], dev: Path, judging: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ValueError where the rows of two labels files, to train on and to judge by, show the same person or the same clip."""
     if both := sorted(people_of(rows) & people_of(judging)):
         named = ", ".join(both[:3]) + (", ..." if len(both) > 3 else "")
         raise ValueError(f"{dev}: {named} is in {data} too, and a model is judged by people that it was not trained on")
+    if same := first_in_both((row["path"] for row in judging), (row["path"] for row in rows)):
+        raise ValueError(
+            f"{dev}: {same[0]} is the same clip as {same[1]} of {data}: a model is judged by clips that it was not trained on"
+        )
 
 
 def write_labels(labels: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -269,6 +269,27 @@ def test_a_model_is_not_judged_by_people_that_it_was_trained_on(older: Start, tm
     assert not (tmp_path / "model/work/train").exists()
 
 
+def test_a_model_is_not_judged_by_clips_that_it_was_trained_on_under_another_name(tmp_path: Path) -> None:
+    contents = {"train/a.mkv": b"one", "train/b.mkv": b"two", "dev/c.mkv": b"six", "dev/d.mkv": b"two", "dev/e.mkv": b"three"}
+    for file, content in contents.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(content)
+    for name, rows in (
+        ("train", ["a.mkv,ann", "b.mkv,bob"]),
+        ("dev", ["c.mkv,carl", "d.mkv,dan", "e.mkv,eve", "missing.mkv,eve"]),
+    ):
+        (tmp_path / name / "labels.csv").write_text(
+            "\n".join(["path,content,kind,step,mos", *(f"{row},x264,1,50" for row in rows)])
+        )
+    data, dev = tmp_path / "train/labels.csv", tmp_path / "dev/labels.csv"
+    with pytest.raises(
+        ValueError, match=r"dev/labels\.csv: .*dev/d\.mkv is the same clip as .*train/b\.mkv of .*train/labels\.csv"
+    ):
+        read_apart(data, dev)
+    (tmp_path / "dev/d.mkv").write_bytes(b"ten")
+    assert [len(rows) for rows in read_apart(data, dev)] == [2, 4]
+
+
 def test_a_person_of_a_cast_is_found_in_another_one(tmp_path: Path) -> None:
     for name, casts in (("train", ["Ann B+bob", "bob"]), ("dev", ["Ann B+carl"])):
         rows = [f"{place}.mkv,{cast},{cast},{cast.split('+')[0]},x264,1,50" for place, cast in enumerate(casts)]
