@@ -89,4 +89,4 @@ def cannot_be_read_now(error: BaseException | None) -> bool:
 
 def in_own_words(message: str) -> str:
     """What pydantic says of a wrong value, as this program says it: `must be greater than 0`."""
-    return message.removeprefix("Value error, ").replace("Input should be", "must be")
+    return message.removeprefix("Value error, ").replace("Input should be", "must be").replace("String should have", "must have")

@@ -61,6 +61,8 @@ def wrong_value(error: ValidationError) -> ApiError:
     reason = in_own_words(first["msg"])
     if first["type"] == "extra_forbidden":
         reason = "there is no such parameter"
+    if first["type"] == "too_long":
+        reason = f"at most {first['ctx']['max_length']} may be asked for, not {first['ctx']['actual_length']}"
     if first["type"] == "string_pattern_mismatch":
         reason = "write NAME:VALUE" if place == "label" else "it is none of this list's"
     return ApiError(400, f"{place}: {reason}" if place else reason, place or None)

@@ -58,6 +58,18 @@ async def test_the_worst_stream_comes_first_and_pages_join(client: TestClient, s
     assert set(seen[0]) == set(StreamItem.model_fields)
 
 
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("/streams?" + "&".join(["state=ok"] * 13), "state: at most 12 may be asked for, not 13"),
+        ("/alerts?" + "&".join(["label=tier:premium"] * 33), "label: at most 32 may be asked for, not 33"),
+        ("/streams?q=" + "x" * 257, "q: must have at most 256 characters"),
+    ],
+)
+async def test_what_is_too_long_is_refused_with_how_much_may_be_asked_for(client: TestClient, path: str, detail: str) -> None:
+    assert (await get(client, path, 400))["detail"] == detail
+
+
 async def test_filters_of_streams(client: TestClient, seeded: Fleet) -> None:
     low = (await get(client, "/streams?below=40&limit=1000"))["items"]
     assert low
