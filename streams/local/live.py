@@ -24,6 +24,7 @@ from streams.ingest.push.address import push_sources_of
 from streams.kafka.clients import open_reader
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import TopicPartition, assign_at_end, poll_until
+from streams.local.background import Background
 from streams.local.live_run import LiveRun
 from streams.local.live_view import LiveView
 from streams.local.processes import (
@@ -138,7 +139,7 @@ def _follow(
 ) -> bool:
     """Ingest the sources and show the answers until the run is over; returns whether Ctrl-C ended it."""
     with ExitStack() as stack:
-        stack.enter_context(_Follower(connection, run, view))
+        follower = stack.enter_context(_Follower(connection, run, view))
         ingesters: list[_Ingester] = []
         for command in following.commands:
             page = free_port("127.0.0.1")
@@ -150,6 +151,7 @@ def _follow(
         try:
             with view.shown(run) as refresh:
                 for _ in _until_ended(run, view, worker, ingesters, seconds):
+                    follower.check()
                     refresh()
                     if wall is not None:
                         wall.check()
@@ -205,7 +207,10 @@ def _take_states(run: LiveRun, view: LiveView, ports: Sequence[int]) -> None:
 
 
 class _Follower:
-    """Reads answers and alerts into the run, from the topics' ends at the start on; a context manager, whose end ends it."""
+    """Reads answers and alerts into the run, from the topics' ends at the start on; a context manager, whose end ends it.
+
+    The context's end and `check` raise what showing an answer raised, such as `BrokenPipeError` where nobody reads the output.
+    """
 
     def __init__(self, connection: Connection, run: LiveRun, view: LiveView) -> None:
         self._run, self._view, self._done = run, view, threading.Event()
@@ -216,15 +221,20 @@ class _Follower:
             for number in sorted(self._consumer.partitions_for_topic(topic) or ())
         ]
         assign_at_end(self._consumer, partitions)
-        self._thread = threading.Thread(target=self._read, name="answers", daemon=True)
+        self._thread = Background(self._read, "answers")
 
     def __enter__(self) -> _Follower:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._done.set()
         self._thread.join(FOLLOWER_SECONDS)
+        if kind is None:
+            self.check()
+
+    def check(self) -> None:
+        self._thread.check()
 
     def _read(self) -> None:
         try:

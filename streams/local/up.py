@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from streams import parts
@@ -21,6 +22,7 @@ from streams.ingest.files import cut_all, events_of, find_sources, in_order
 from streams.kafka.clients import reading
 from streams.kafka.connection import Connection
 from streams.kafka.consumer import poll_until
+from streams.local.background import Background
 from streams.local.processes import FOLLOWER_SECONDS, answer_topics, own_kafka, wait_for_agents
 from streams.local.run import Run
 from streams.local.view import View, print_json
@@ -77,16 +79,21 @@ def _play(
     wall: Wall | None,
     fast: bool,
 ) -> None:
-    """Announce the run's segments and show the answers, until each has one and the agents have read the last scores."""
+    """Announce the run's segments and show the answers, until each has one and the agents have read the last scores.
+
+    Raises what announcing or showing them raises, such as `BrokenPipeError` where who reads the output has gone.
+    """
     done = threading.Event()
-    follower = threading.Thread(target=_follow, args=(connection, run, done, view.as_json), daemon=True)
+    follower = Background(partial(_follow, connection, run, done, view.as_json), "answers")
     follower.start()
     events = in_order(list(run.events.values()), fast)
-    player = threading.Thread(target=announce, args=(events, connection, lambda _: None, done.is_set), daemon=True)
+    player = Background(partial(announce, events, connection, lambda _: None, done.is_set), "player")
     player.start()
     try:
         with view.shown(run) as refresh:
             for _ in _until_ended(run, worker, player):
+                follower.check()
+                player.check()
                 refresh()
                 if wall is not None:
                     wall.check()
@@ -94,8 +101,10 @@ def _play(
             wait_for_agents(settings, connection, run.ends)
     except KeyboardInterrupt:
         run.interrupted = True
-    done.set()
-    follower.join(FOLLOWER_SECONDS)
+    finally:
+        done.set()
+        follower.join(FOLLOWER_SECONDS)
+    follower.check()
 
 
 def _follow(connection: Connection, run: Run, done: threading.Event, as_json: bool) -> None:

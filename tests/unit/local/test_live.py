@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -223,3 +224,24 @@ def test_what_is_pushed_is_followed_beside_playlists_and_named_without_its_key(
     with pytest.raises(SettingsError, match="NAME=ADDRESS") as raised:
         find_live(settings, ["rtmp://127.0.0.1:1935/live/s3cret-key?mode=listener"], 2.0, watch=False)
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_an_output_that_is_closed_ends_the_run(leaves: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise BrokenPipeError
+
+    reader: Any = SimpleNamespace(partitions_for_topic=lambda _: None, close=lambda: None)
+    monkeypatch.setattr(live, "open_reader", lambda _: reader)
+    monkeypatch.setattr(live, "assign_at_end", lambda *_: None)
+    monkeypatch.setattr(live, "poll_until", lambda *_: [answer(scored(1, stream="cam"))])
+    run, view = LiveRun(["cam"], NAMED), LiveView(as_json=True)
+    monkeypatch.setattr(view, "take", fail)
+
+    def follow() -> None:
+        with live._Follower(Connection("none:1"), run, view) as follower:
+            while not leaves:
+                follower.check()
+
+    with pytest.raises(BrokenPipeError):
+        follow()

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from streams.errors import BrokerError
+from streams.events import SegmentEvent
 from streams.kafka.connection import Connection
 from streams.local import up
 from streams.local.run import Run
 from streams.local.view import View
 from streams.settings import Settings
+from tests.support.queue import scored
 
 KILLED = """
 import os, sys
@@ -62,3 +64,34 @@ def test_ctrl_c_while_the_agents_read_the_last_scores_ends_the_run_with_its_summ
     worker: Any = SimpleNamespace(poll=lambda: None)
     up._play(nothing, nothing, View(as_json=True), run, worker, None, fast=True)  # type: ignore[arg-type]
     assert run.interrupted
+
+
+@pytest.mark.parametrize("thread", ["_follow", "announce"])
+def test_a_run_whose_output_is_closed_or_whose_broker_is_gone_ends_and_does_not_wait_for_answers(
+    thread: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(up, "_follow", lambda *_: None)
+    monkeypatch.setattr(up, "announce", lambda *_: 0)
+    monkeypatch.setattr(up, thread, fail)
+    monkeypatch.setattr(up, "ANSWER_SECONDS", 2.0)
+    event = SegmentEvent.model_validate(scored(1).model_dump())
+    run, nothing = Run([event], Connection("none:1").named), SimpleNamespace()
+    worker: Any = SimpleNamespace(poll=lambda: None)
+    with pytest.raises(BrokenPipeError):
+        up._play(nothing, nothing, View(as_json=True), run, worker, None, fast=True)  # type: ignore[arg-type]
+
+
+def test_an_output_that_is_closed_before_the_last_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(up, "_follow", fail)
+    monkeypatch.setattr(up, "announce", lambda *_: 0)
+    monkeypatch.setattr(up, "_until_ended", lambda *_: [])
+    monkeypatch.setattr(up, "wait_for_agents", lambda *_: None)
+    run, nothing = Run([], Connection("none:1").named), SimpleNamespace()
+    with pytest.raises(BrokenPipeError):
+        up._play(nothing, nothing, View(as_json=True), run, nothing, None, fast=True)  # type: ignore[arg-type]
