@@ -47,9 +47,13 @@ def check_model(directory: Path, device: str) -> None:
 
     device: where the model is going to score: "cpu" or "cuda" in torch, or "graph" for its exported graph.
     """
+    try:
+        os.lstat(directory / SPEC_FILE)
+    except FileNotFoundError:  # before the files: those of any folder, of recordings say, are too large or no files
+        raise ModelError(f"model {directory}: it has no {SPEC_FILE}: name a folder that `fvq train` made") from None
+    except OSError as error:
+        raise ModelError(f"model {directory}: {error}") from error
     check_model_files(directory)
-    if SPEC_FILE not in os.listdir(directory):
-        raise ModelError(f"model {directory}: it has no {SPEC_FILE}: name a folder that `fvq train` made")
     # A program of its own and no `multiprocessing`: that would load the caller's main module, and print what a killed child left.
     # -P: no module is taken from the working directory.
     command = [sys.executable, "-P", "-m", "scorer.model_check", str(directory), device, str(os.getpid())]

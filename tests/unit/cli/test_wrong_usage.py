@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from urllib.error import URLError
@@ -144,7 +145,10 @@ def test_a_file_that_is_not_there_is_told_before_libraries_are_loaded_that_take_
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_no_model_is_told_so(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_model_is_told_so_whatever_is_in_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with open(tmp_path / "talk.mp4", "wb") as recording:
+        recording.truncate(1 << 30)
     with pytest.raises(ModelError, match=r"it has no sampler\.json: name a folder that `fvq train` made"):
         check_model(tmp_path, "cpu")
 
