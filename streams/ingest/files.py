@@ -23,7 +23,7 @@ from scorer.spec import SamplerSpec
 from streams.errors import MediaError
 from streams.events import LONGEST_SEGMENT, SegmentEvent
 from streams.media import ffmpeg
-from streams.media.videos import check_file, find_videos
+from streams.media.videos import check_file, find_videos, for_children
 from streams.text import printable
 
 LONGEST_ID = 200
@@ -169,7 +169,7 @@ def cut(
     `MediaError`.
     """
     check_file(source.path)
-    facts = prober(source.path)
+    facts = prober(for_children(source.path))
     if facts.changes:
         raise MediaError(
             "its video goes on in another stream or with another codec, as where recordings are joined: split it there, or "

@@ -23,7 +23,7 @@ from streams.errors import MediaError, SettingsError
 from streams.local.output import Form, open_writer
 from streams.local.shown_progress import ShownProgress
 from streams.local.windows import SEGMENT_SECONDS, ScoredWindow, record, without_pixels
-from streams.media.videos import VIDEO_SUFFIXES, check_file, find_videos
+from streams.media.videos import VIDEO_SUFFIXES, check_file, find_videos, for_children
 
 if TYPE_CHECKING:
     from streams.media.fetch import FetchLimits
@@ -154,6 +154,7 @@ def _sampled(path: Path, pool: SamplerPool) -> Iterator[Sampled]:
     pool's children alone.
     """
     check_file(path)
+    path = for_children(path)
     stride = WINDOWS_PER_TASK * SEGMENT_SECONDS
     expected = min(MAX_TASKS, math.ceil(pool.probe(path).result().duration / stride))
     waiting: deque[Future[Sampled]] = deque()

@@ -75,3 +75,8 @@ def check_file(path: Path) -> None:
         raise MediaError(f"it is not a regular file: it is {kind}", kind="refused")
     if not os.access(path, os.R_OK):
         raise MediaError("it cannot be read: Permission denied", kind="not-found")
+
+
+def for_children(path: Path) -> Path:
+    """A path by which a child process finds the same file: `/dev/stdin` and `/dev/fd/3` are those of who opens them."""
+    return path.resolve() if path.is_relative_to("/dev") or path.is_relative_to("/proc") else path

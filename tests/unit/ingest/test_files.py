@@ -303,3 +303,12 @@ def test_an_event_comes_when_its_segment_ends_unless_fast(monkeypatch: pytest.Mo
     waits.clear()
     assert len(list(in_order(events, fast=True))) == 3
     assert waits == []
+
+
+def test_a_source_that_is_open_here_is_found_by_the_child_that_probes_it(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", seconds=2)
+    asked = []
+    with clip.open() as file:
+        source = Source("a", Path(f"/dev/fd/{file.fileno()}"))
+        assert len(cut(source, tmp_path, 1.0, lambda path: asked.append(path) or probe(path))) >= 1
+    assert asked == [clip.resolve()]

@@ -70,6 +70,17 @@ def test_what_is_no_file_is_answered_and_not_waited_for(kind: str, tmp_path: Pat
     assert pool.starts == []
 
 
+def test_a_file_that_is_open_here_is_found_by_the_children_that_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.mp4"
+    path.touch()
+    pool: Any = FilePool(1)
+    asked = []
+    monkeypatch.setattr(pool, "submit", lambda path, **task: asked.append(path) or FilePool.submit(pool, path, **task))
+    with path.open() as file:
+        assert len(score_file(Path(f"/dev/fd/{file.fileno()}"), pool, BrightnessScorer(), 8)) == 1
+    assert set(asked) == {path.resolve()}
+
+
 def test_a_record_weighs_segments_by_their_length(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.touch()

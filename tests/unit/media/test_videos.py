@@ -12,7 +12,7 @@ from av.format import ContainerFormat
 from scorer.sampling.opening import FORMATS
 from streams.errors import MediaError
 from streams.media import videos
-from streams.media.videos import VIDEO_SUFFIXES, check_file, find_videos
+from streams.media.videos import VIDEO_SUFFIXES, check_file, find_videos, for_children
 
 NOT_VIDEO = {"m4a", "m4b", "mka", "wma", "isma", "mks", "heic", "heif", "avif", "ism"}
 """Endings of FFmpeg's containers that hold sound, subtitles, stills or a playlist."""
@@ -90,3 +90,13 @@ def test_pipes_sockets_devices_and_names_that_are_none_are_refused_at_once(tmp_p
     }.items():
         with pytest.raises(MediaError, match=words):
             check_file(path)
+
+
+def test_a_path_of_this_process_alone_is_another_one_for_its_children(tmp_path: Path) -> None:
+    (tmp_path / "stored").touch()
+    link = tmp_path / "a.mp4"
+    link.symlink_to("stored")
+    assert for_children(link) == link, "FFmpeg may need the ending of a name"
+    with link.open() as file:
+        for path in (f"/dev/fd/{file.fileno()}", f"/proc/self/fd/{file.fileno()}"):
+            assert for_children(Path(path)) == (tmp_path / "stored").resolve()
