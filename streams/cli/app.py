@@ -6,6 +6,7 @@ A command imports what it needs when it runs, so that `--help` does not wait for
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Annotated, Any
 
@@ -118,6 +119,9 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # Names may have letters that the terminal's encoding does not have: they are escaped.
             stream.reconfigure(errors="backslashreplace")
+    for size in ("COLUMNS", "LINES"):
+        if os.environ.get(size) == "0":  # of a terminal without a size: rich would print nothing at all
+            del os.environ[size]
     try:
         app()
     except Exception as error:

@@ -43,14 +43,6 @@ def fetched(address: str, limits: FetchLimits) -> Iterator[Path]:
         except MediaError as error:
             # The record names the address already.
             reason = error.reason.removeprefix(f"{shown(address)}: ").removeprefix(f"{shown(address)} ")
-            raise MediaError(f"{reason}{_remedy(error)}", kind=error.kind) from error
+            remedy = "; `fvq up --source` scores live streams" if "playlist" in reason else ""
+            raise MediaError(f"{reason}{remedy}", kind=error.kind) from error
         yield path
-
-
-def _remedy(error: MediaError) -> str:
-    """Which settings allow what was refused, where the reason does not name one."""
-    if "playlist" in error.reason:
-        return "; `fvq up --source` scores live streams"
-    if error.kind == "refused" and "FVQ_" not in error.reason:
-        return "; FVQ_FETCH_PRIVATE and FVQ_FETCH_HOSTS say what is allowed"
-    return ""

@@ -101,3 +101,9 @@ def test_json_before_a_command_is_refused_with_its_place(group: str) -> None:
     result = RUNNER.invoke(app, [group, "--json", "ls"])
     assert result.exit_code == 1
     assert f"{group} ls --json" in str(result.exception)
+
+
+def test_a_terminal_without_a_size_still_gets_the_text() -> None:
+    variables = clean_environment() | {"COLUMNS": "0", "LINES": "0"}
+    done = subprocess.run([FVQ, "--help"], env=variables, capture_output=True, text=True, check=True)
+    assert "Score files without any server" in " ".join(done.stdout.split())

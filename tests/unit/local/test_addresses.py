@@ -66,6 +66,13 @@ async def test_what_may_not_be_fetched_is_refused_with_what_to_do(path: str, cha
             await asyncio.to_thread(read)
 
 
+@pytest.mark.parametrize("address", ["rtmp://origin.example/live", "http:///a.mp4", "http://origin.example/a\n"])
+def test_no_setting_is_named_that_would_not_help(address: str) -> None:
+    with pytest.raises(MediaError) as raised, fetched(address, limits()):
+        pytest.fail("it was fetched")
+    assert "FVQ_" not in raised.value.reason
+
+
 def test_a_file_address_is_under_the_media_roots_or_refused(tmp_path: Path) -> None:
     video = tmp_path / "a.mp4"
     video.write_bytes(bytes(10))
