@@ -59,7 +59,7 @@ class _Segment:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fvq-doctor-")))
 
         async def fetch() -> LocalMedia:
-            async with Fetcher(parts.fetch_limits(self._settings), folder) as fetcher:
+            async with Fetcher(parts.fetch_limits(self._settings), folder, "TMPDIR") as fetcher:
                 return await fetcher.fetch(self._uri, self._init_uri)
 
         self._media = asyncio.run(fetch())

@@ -34,7 +34,7 @@ def fetched(address: str, limits: FetchLimits) -> Iterator[Path]:
     """
 
     async def fetch(folder: Path) -> Path:
-        async with Fetcher(limits, folder) as fetcher:
+        async with Fetcher(limits, folder, "TMPDIR") as fetcher:
             return (await fetcher.fetch(address)).path
 
     with tempfile.TemporaryDirectory(prefix="fvq-score-") as folder:

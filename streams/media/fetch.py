@@ -87,11 +87,15 @@ class _Part:
 
 
 class Fetcher:
-    """Fetches segments into a folder, within limits. Use it as an async context manager."""
+    """Fetches segments into a folder, within limits. Use it as an async context manager.
 
-    def __init__(self, limits: FetchLimits, directory: Path) -> None:
+    setting: the variable that says where the folder is, for messages.
+    """
+
+    def __init__(self, limits: FetchLimits, directory: Path, setting: str = "FVQ_DATA_DIR") -> None:
         self._limits = limits
         self._directory = directory
+        self._setting = setting
         self._roots = [str(root.resolve()).rstrip(os.sep) + os.sep for root in limits.roots]
         self._client = Client(limits.hosts, limits.private, CONNECTIONS)
         self._keys = KeyCache()
@@ -316,4 +320,4 @@ class Fetcher:
 
     def _own_fault(self, error: OSError) -> MediaError:
         """The error for a disk that cannot be written: the fault of this worker, which waits and tries the segment again."""
-        return MediaError(f"{self._directory} (FVQ_DATA_DIR) cannot be written to: {error.strerror}", kind="setup")
+        return MediaError(f"{self._directory} ({self._setting}) cannot be written to: {error.strerror}", kind="setup")

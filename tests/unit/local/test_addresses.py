@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,25 @@ def test_no_setting_is_named_that_would_not_help(address: str) -> None:
     with pytest.raises(MediaError) as raised, fetched(address, limits()):
         pytest.fail("it was fetched")
     assert "FVQ_" not in raised.value.reason
+
+
+async def test_a_full_disk_is_told_with_what_says_where_the_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    async with Origin() as origin:
+        origin.script("/a.mp4", bytes(5000))
+
+        def read() -> None:
+            with fetched(origin.url("/a.mp4"), limits()):
+                pytest.fail("it was fetched")
+
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        try:
+            with pytest.raises(MediaError, match=r"fvq-score-.* \(TMPDIR\) cannot be written to: File too large"):
+                await asyncio.to_thread(read)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_file_address_is_under_the_media_roots_or_refused(tmp_path: Path) -> None:
