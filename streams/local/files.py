@@ -66,8 +66,8 @@ def score_files(
 
     paths: an address has `://` in it. fetch: what may be fetched; None refuses addresses. form: "table", "json" or "csv". plot:
     also write a picture of the scores to this file. Where a video cannot be scored, its record says why, the others are scored,
-    and the exit code is 1. Raises `MediaError` where there is no video, `SettingsError` where a path is empty,
-    `ValueError` where the picture cannot be written, and `ModelError`.
+    and the exit code is 1. Raises `MediaError` where there is no video, `SettingsError` where a path is empty or a
+    picture has no room for so many, `ValueError` where the picture cannot be written, and `ModelError`.
     """
     from scorer.load import load_engine
 
@@ -75,9 +75,10 @@ def score_files(
     if not videos:
         raise MediaError(f"no video in {', '.join(map(str, paths))}; known endings are {' '.join(sorted(VIDEO_SUFFIXES))}")
     if plot is not None:
-        from streams.local.plot import check_picture  # imports matplotlib
+        from streams.local.plot import check_panels, check_picture  # imports matplotlib
 
         check_picture(plot)
+        check_panels(plot, len(videos))
     engine = load_engine(scoring.model, scoring.device, scoring.registry)
     writer, progress = open_writer(form, sys.stdout), ShownProgress(len(videos), sys.stderr)
     courses: list[tuple[str, list[ScoredWindow]]] = []
