@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -65,6 +66,8 @@ def up(
     from streams.local.up import run_up
 
     settings = load_settings()
+    # `docker stop` and `timeout` end a run as Ctrl-C does: with its summary, and nothing of it is left.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if check_sources(source, watch):
         if fast:
             raise SettingsError("--fast", "is for files: a live source is as fast as it is")

@@ -77,10 +77,13 @@ def find_live(settings: Settings, sources: Sequence[str], segment_seconds: float
             (command,), tuple(folders), (*(Path(folder).resolve() for folder in folders.values()), pieces), recorded=True
         )
     pushed = [source for source in sources if is_pushed(source)]
-    # Their names are never made from their addresses, which have keys in them.
-    pushed_names = push_sources_of(pushed)
     played = [source for source in sources if not is_pushed(source)]
-    listed = sources_of(played)
+    try:
+        # Their names are never made from their addresses, which have keys in them.
+        pushed_names = push_sources_of(pushed)
+        listed = sources_of(played)
+    except SettingsError as error:
+        raise SettingsError("--source", error.reason) from None
     if twice := sorted(set(listed) & set(pushed_names)):
         raise SettingsError("--source", f"two sources are named {twice[0]}: give them names of their own")
     kinds = asyncio.run(_kinds(settings, list(listed.values())))

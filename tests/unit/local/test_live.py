@@ -205,6 +205,12 @@ def test_what_is_no_folder_to_watch_is_told_by_the_option_that_named_it(tmp_path
         find_live(load_settings(data_dir=tmp_path / "data"), ["none"], 4.0, watch=True)
 
 
+@pytest.mark.parametrize("source", ["=http://o.example/1.m3u8", "=rtmp://127.0.0.1:1935/live/s3cret-key?mode=listener"])
+def test_an_address_without_a_name_is_told_by_the_option_that_named_it(source: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^--source: "):
+        find_live(load_settings(data_dir=tmp_path / "data"), [source], 4.0, watch=False)
+
+
 def test_what_is_pushed_is_followed_beside_playlists_and_named_without_its_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

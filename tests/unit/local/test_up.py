@@ -35,6 +35,30 @@ up.own_kafka = lambda *_: type("Kafka", (), {"servers": "none:1"})
 up.run_up(Settings(), None, fast=True, segment_seconds=2, as_json=True, keep=False)
 """
 
+TOLD_TO_STOP = """
+import os, signal, sys, time
+from streams.cli.app import main
+from streams.local import up
+
+def run(*_, **__):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    except KeyboardInterrupt:
+        print("the summary")
+        return 0
+
+up.run_up = run
+sys.argv = ["fvq", "up", "--source", "talk.mp4"]
+main()
+"""
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path: Path) -> None:
+    environment = os.environ | {"FVQ_DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", TOLD_TO_STOP], env=environment, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "the summary\n"), done.stderr
+
 
 def test_what_a_killed_run_has_cut_goes_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = os.environ | {"FVQ_DATA_DIR": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}
