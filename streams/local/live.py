@@ -114,7 +114,10 @@ def run_live_up(settings: Settings, following: Following, *, seconds: float | No
         # Recordings may be as old as they like, unless the user says otherwise.
         fast = following.recorded and settings.source("live_window").kind == "default"
         worker = start_worker(stack, settings, connection.servers, media, fast, wall, view.note)
-        stopped = _follow(settings, connection, following, view, run, worker, wall, seconds)
+        try:
+            stopped = _follow(settings, connection, following, view, run, worker, wall, seconds)
+        except KeyboardInterrupt:  # while the ingesters start or stop
+            stopped = True
         view.summary(run)
         if run.problem:
             view.problem(run.problem)

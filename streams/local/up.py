@@ -90,20 +90,21 @@ def _play(
     player = Background(partial(announce, events, connection, lambda _: None, done.is_set), "player")
     player.start()
     try:
-        with view.shown(run) as refresh:
-            for _ in _until_ended(run, worker, player):
-                follower.check()
-                player.check()
-                refresh()
-                if wall is not None:
-                    wall.check()
-        if run.worker_exit is None:
-            wait_for_agents(settings, connection, run.ends)
-    except KeyboardInterrupt:
+        try:
+            with view.shown(run) as refresh:
+                for _ in _until_ended(run, worker, player):
+                    follower.check()
+                    player.check()
+                    refresh()
+                    if wall is not None:
+                        wall.check()
+            if run.worker_exit is None:
+                wait_for_agents(settings, connection, run.ends)
+        finally:
+            done.set()
+            follower.join(FOLLOWER_SECONDS)
+    except KeyboardInterrupt:  # also while the last answers are read
         run.interrupted = True
-    finally:
-        done.set()
-        follower.join(FOLLOWER_SECONDS)
     follower.check()
 
 

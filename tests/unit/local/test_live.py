@@ -251,3 +251,19 @@ def test_an_output_that_is_closed_ends_the_run(leaves: bool, monkeypatch: pytest
 
     with pytest.raises(BrokenPipeError):
         follow()
+
+
+def test_ctrl_c_while_the_ingesters_stop_ends_the_run_with_its_summary(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def press_ctrl_c(*arguments: Any) -> None:
+        run: LiveRun = arguments[4]
+        run.take(answer(scored(1, stream="cam")))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live, "_follow", press_ctrl_c)
+    monkeypatch.setattr(live, "own_kafka", lambda *_: Connection("none:1"))
+    monkeypatch.setattr(live, "start_worker", lambda *_: None)
+    following = live.Following((("hls", "cam=http://o.example/x.m3u8"),), ("cam",))
+    assert live.run_live_up(load_settings(), following, seconds=None, as_json=True, keep=False) == 0
+    assert json.loads(capsys.readouterr().out)["segments"] == 1

@@ -77,11 +77,13 @@ def test_what_a_killed_run_has_cut_goes_with_the_next_one(tmp_path: Path, monkey
     assert list((tmp_path / "up").iterdir()) == []
 
 
-def test_ctrl_c_while_the_agents_read_the_last_scores_ends_the_run_with_its_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["wait_for_agents", "Background.join"])
+def test_ctrl_c_while_the_last_scores_are_read_ends_the_run_with_its_summary(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def press_ctrl_c(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(up, "wait_for_agents", press_ctrl_c)
+    monkeypatch.setattr(up, "wait_for_agents", lambda *_: None)
+    monkeypatch.setattr(f"streams.local.up.{place}", press_ctrl_c)
     monkeypatch.setattr(up, "_follow", lambda *_: None)
     monkeypatch.setattr(up, "announce", lambda *_: 0)
     run, nothing = Run([], Connection("none:1").named), SimpleNamespace()
