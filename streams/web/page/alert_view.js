@@ -4,7 +4,7 @@ import { measured, streamPathOf } from "./alerts_view.js";
 import { read, stream } from "./api.js";
 import { clipCard } from "./clips_view.js";
 import { comparePictures } from "./compare.js";
-import { idText, make, printable, setText } from "./dom.js";
+import { idText, make, printable, setText, when } from "./dom.js";
 import { heldAt } from "./fleet.js";
 import { stateIcon, words } from "./levels.js";
 import { bothClocks, clock, length, now, seconds } from "./time.js";
@@ -137,7 +137,7 @@ function facts(alert) {
   const { cause } = alert;
   const rows = [
     ["what", alert.summary ? printable(alert.summary) : words(alert.kind)],
-    ["since", make("span", { title: bothClocks(alert.started_at) }, clock(alert.started_at))],
+    ["since", make("span", { title: bothClocks(alert.started_at) }, when(alert.started_at))],
     ["measured", `${measured(alert)}${Number.isFinite(alert.threshold) ? `; the threshold is ${alert.threshold}` : ""}`],
     ["severity", alert.severity ?? "–"],
     ["why", cause ? printable(cause.text) : "not known"],
@@ -154,10 +154,10 @@ function facts(alert) {
 function timeline(alert, ack) {
   const events = [[alert.started_at, `${words(alert.kind)} begins`]];
   if (ack) {
-    const until = ack.until ? `, until ${clock(ack.until)}` : ", until it is over";
-    events.push([ack.at, `acknowledged by ${printable(ack.by)}${until}${ack.note ? `: ${printable(ack.note)}` : ""}`]);
+    const until = ack.until ? [", until ", when(ack.until)] : [", until it is over"];
+    events.push([ack.at, `acknowledged by ${printable(ack.by)}`, ...until, ack.note ? `: ${printable(ack.note)}` : ""]);
   }
   if (alert.ended_at) events.push([alert.ended_at, "it is over"]);
   events.sort((one, other) => seconds(one[0]) - seconds(other[0]));
-  return make("ul", { class: "timeline" }, ...events.map(([time, text]) => make("li", {}, make("time", { title: bothClocks(time), datetime: time }, clock(time)), make("span", {}, text))));
+  return make("ul", { class: "timeline" }, ...events.map(([time, ...texts]) => make("li", {}, make("span", { title: bothClocks(time) }, when(time)), make("span", {}, ...texts))));
 }

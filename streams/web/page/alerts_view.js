@@ -1,9 +1,9 @@
 // The alerts: groups with one cause, then those that fire, then those that are over.
 import { alertPath, streamPath } from "./address.js";
 import { read, readCsv } from "./api.js";
-import { idText, make, printable, setText } from "./dom.js";
+import { idText, make, printable, setText, when } from "./dom.js";
 import { rankOf, stateIcon, words } from "./levels.js";
-import { bothClocks, clock, length, now, seconds } from "./time.js";
+import { bothClocks, length, now, seconds } from "./time.js";
 
 const REFRESH_SECONDS = 10;
 const TYPING = 300; // ms after the last letter before the alerts that are over and fit a filter are read
@@ -107,7 +107,7 @@ class AlertsView {
       const entries = this.app.fleet.openAlerts().filter(({ alert }) => ids.has(alert.alert_id));
       if (entries.length) this.app.ack(entries);
     };
-    return make("li", {}, printable(group.text), " ", make("span", { class: "dim", title: bothClocks(group.started_at) }, `since ${clock(group.started_at)} `),
+    return make("li", {}, printable(group.text), " ", make("span", { class: "dim", title: bothClocks(group.started_at) }, "since ", when(group.started_at), " "),
       make("button", { type: "button", data: { needs: "ack" }, onClick: ack, "aria-label": `ack all of ${printable(group.text)}` }, "ack all"));
   }
 
@@ -127,7 +127,7 @@ class AlertsView {
   drawOver() {
     const items = this.past.filter(({ alert }) => this.app.fleet.passesAlert(alert));
     const lines = items.map(({ alert, ack }) => make("tr", {},
-      make("td", { title: bothClocks(alert.started_at) }, `${clock(alert.started_at)} to ${clock(alert.ended_at)} (${length(seconds(alert.ended_at) - seconds(alert.started_at))})`),
+      make("td", { title: bothClocks(alert.started_at) }, when(alert.started_at), " to ", when(alert.ended_at), ` (${length(seconds(alert.ended_at) - seconds(alert.started_at))})`),
       make("td", {}, streamLink(alert, streamPathOf(alert))), make("td", {}, make("a", { href: alertPath(alert.alert_id) }, words(alert.kind))),
       make("td", {}, whyOf(alert)), make("td", {}, ack ? printable(ack.by) : "")));
     const { query } = this.app.route;
@@ -194,15 +194,15 @@ class AlertsView {
 
   makeRow({ alert, ack }) {
     const check = make("input", { type: "checkbox", tabindex: "-1", "aria-label": `select ${printable(alert.stream_id)}`, onChange: () => this.toggle(alert.alert_id) });
-    const until = ack?.until ? `, until ${clock(ack.until)}` : "";
+    const until = ack?.until ? [", until ", when(ack.until)] : [];
     return make("tr", { data: { id: alert.alert_id, alert: ack ? "acked" : "firing" } },
       make("td", {}, check),
-      make("td", { title: bothClocks(alert.started_at) }, `${clock(alert.started_at)} `, make("span", { class: "for" })),
+      make("td", { title: bothClocks(alert.started_at) }, when(alert.started_at), " ", make("span", { class: "for" })),
       make("td", {}, streamLink(alert)),
       make("td", {}, stateIcon(alert.kind), " ", make("a", { href: alertPath(alert.alert_id) }, words(alert.kind)), alert.severity ? ` (${alert.severity})` : ""),
       make("td", {}, whyOf(alert)),
       make("td", {}, measured(alert)),
-      make("td", {}, ack ? `✓ ${printable(ack.by)}${until}${ack.note ? `: ${printable(ack.note)}` : ""}` : ""));
+      make("td", {}, ...(ack ? [`✓ ${printable(ack.by)}`, ...until, ack.note ? `: ${printable(ack.note)}` : ""] : [])));
   }
 
   mark() {

@@ -2,14 +2,14 @@
 import { changed, isLabel, kept, parse, wallPath } from "./address.js";
 import { call, read } from "./api.js";
 import { beep } from "./attention.js";
-import { get, make, printable, setText, shortened } from "./dom.js";
+import { get, make, printable, renewTimes, setText, shortened } from "./dom.js";
 import { ackDialog, helpDialog, rateDialog, signInDialog } from "./dialogs.js";
 import { Fleet } from "./fleet.js";
 import { drawAge, drawCount, drawHead, drawPipeline } from "./head.js";
 import { Keys } from "./keys.js";
 import { Live } from "./live.js";
 import { setTheme } from "./palette.js";
-import { setLocal } from "./time.js";
+import { setLocal, today } from "./time.js";
 import { openAlert } from "./alert_view.js";
 import { openAlerts } from "./alerts_view.js";
 import { openClips } from "./clips_view.js";
@@ -242,8 +242,14 @@ function onState(state) {
   tick();
 }
 
+let day = "";
+
 // Once a second, and at each change of the connection: clocks, ages, the strip at the foot.
 function tick() {
+  if (day !== today()) {
+    day = today();
+    renewTimes();
+  }
   drawAge(app);
   drawCount(app);
   drawPipeline(app);

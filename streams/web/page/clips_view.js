@@ -1,8 +1,8 @@
 // The worst clips that wait to be rated: watch them, rate them.
 import { streamPath, wallPath } from "./address.js";
 import { read } from "./api.js";
-import { idText, make, printable } from "./dom.js";
-import { bothClocks, clock } from "./time.js";
+import { idText, make, printable, when } from "./dom.js";
+import { bothClocks } from "./time.js";
 import { chip } from "./levels.js";
 
 const PAGE = 24;
@@ -24,7 +24,7 @@ export function clipCard(app, item) {
   const rate = make("button", { type: "button", data: { needs: "rate" }, "aria-label": `rate the clip of ${printable(item.stream_id)}`, onClick: () => app.rate(item.stream_id, item.segment_id, item.rendition ?? "") }, "rate");
   return make("li", { data: { stream: item.stream_id, segment: item.segment_id, rendition: item.rendition ?? "" } }, place,
     make("div", {}, chip(item.score, item.uncertainty), " ", make("a", { href: streamPath(item.stream_id) }, idText(item.stream_id, 28)), " ", printable(item.rendition ?? "")),
-    make("div", { class: "dim", title: bothClocks(item.start) }, `${clock(item.start)}, ${item.duration.toFixed(1)} s, kept as: ${printable(item.reason)}`),
+    make("div", { class: "dim", title: bothClocks(item.start) }, when(item.start), `, ${item.duration.toFixed(1)} s, kept as: ${printable(item.reason)}`),
     make("div", { class: "actions" }, play, rate));
 }
 

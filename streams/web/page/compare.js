@@ -1,7 +1,7 @@
 // Two pictures of the same scale over each other, with a divider that a slider moves: left of it the good one, right of it the bad one.
 import { wallPath } from "./address.js";
-import { make, setText } from "./dom.js";
-import { bothClocks, clock } from "./time.js";
+import { make, when } from "./dom.js";
+import { bothClocks } from "./time.js";
 import { chip } from "./levels.js";
 
 // pair: {good, bad} as the API gives them, each null or {url, start, score, width, height}. Returns an element.
@@ -41,7 +41,6 @@ function picture(one, alt) {
 }
 
 function caption(one, words) {
-  const text = make("span", { title: bothClocks(one.start) });
-  setText(text, `${words} ${clock(one.start)} `);
+  const text = make("span", { title: bothClocks(one.start) }, `${words} `, when(one.start), " ");
   return make("span", {}, text, chip(one.score, null));
 }

@@ -1,6 +1,8 @@
 // Makes elements. The page's content security policy forbids innerHTML and style attributes, so every element is made by these functions, and
 // text from outside only ever becomes a text node.
 
+import { clock } from "./time.js";
+
 export const get = (id) => document.getElementById(id);
 
 // Characters that a reader cannot see or that turn the direction of the text around them; joiners stay, because scripts and emoji need them.
@@ -35,6 +37,15 @@ export function make(tag, attributes = {}, ...children) {
 // An id of a stream as text that neither breaks the line nor turns its direction; the whole id is in the title.
 export function idText(id, length) {
   return make("bdi", { class: "id", title: printable(id) }, shortened(id, length));
+}
+
+// A time's clock that stands for longer, in what nobody draws again. `renewTimes` puts its day in front once that is over.
+export function when(time) {
+  return time === null || time === undefined ? "–" : make("time", { datetime: time }, clock(time));
+}
+
+export function renewTimes() {
+  for (const element of document.querySelectorAll("time")) setText(element, clock(element.dateTime));
 }
 
 // Writes the text only if it differs: an unchanged node costs the browser no layout.

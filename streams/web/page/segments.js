@@ -1,6 +1,6 @@
 // A stream's segments as a table: the latest, to which the socket adds, or those around a time that was chosen in the course.
 import { orNothing, read, readAll, stream } from "./api.js";
-import { make, printable, setText } from "./dom.js";
+import { make, printable, setText, when } from "./dom.js";
 import { chip, levelOf } from "./levels.js";
 import { bothClocks, clock, iso, seconds } from "./time.js";
 
@@ -62,7 +62,7 @@ export class Segments {
     const turn = ++this.turn; // another time or rendition may be chosen before the answer
     this.past = null;
     this.reading = true;
-    setText(this.heading, at ? `Segments around ${clock(at)}` : "Segments");
+    this.heading.replaceChildren(...(at ? ["Segments around ", when(iso(at))] : ["Segments"]));
     this.toNow.hidden = !at;
     const query = { limit: at ? MOST_READ : String(SHOWN), ...(rendition ? { rendition } : {}) };
     if (at) Object.assign(query, { from: iso(at - AROUND), to: iso(at + AROUND) });
@@ -98,7 +98,7 @@ export class Segments {
     const second = score.shallow ?? score.second;
     if (second) parts.push(`second opinion ${Math.round(second.score)}`);
     return make("tr", { data: { segment: score.segment_id, rendition: score.rendition ?? "" } },
-      make("td", { title: bothClocks(score.start) }, clock(score.start)),
+      make("td", { title: bothClocks(score.start) }, when(score.start)),
       make("td", {}, chip(score.score ?? null, uncertainty)), make("td", {}, printable(score.rendition ?? "")),
       make("td", {}, parts.join("; "), " ", score.tier === "deep" ? make("abbr", { class: "badge", title: "The large model looked at this segment." }, "deep") : null,
         score.tier === "glance" ? make("abbr", { class: "badge", title: "The segment is as it was: it has the score of the last one that the model looked at." }, "glance") : null),

@@ -1,9 +1,9 @@
 // Two clips of a stream side by side, the last good one and the first bad one, played in step: one slider, one button, the same time of both.
 import { wallPath } from "./address.js";
 import { readAll } from "./api.js";
-import { setText, make, printable } from "./dom.js";
+import { setText, make, printable, when } from "./dom.js";
 import { LOW, chip } from "./levels.js";
-import { bothClocks, clock, iso, seconds } from "./time.js";
+import { bothClocks, iso, seconds } from "./time.js";
 
 const BEFORE = 3600; // seconds before the time that is asked about from which a good clip may be
 const APART = 0.04; // seconds by which the two may differ before the second plays a little faster or slower
@@ -69,7 +69,7 @@ class StepPlayer {
       event.stopPropagation();
       this.pan(x, y);
     });
-    const text = make("span", { title: bothClocks(item.start) }, `${words} ${clock(item.start)} `);
+    const text = make("span", { title: bothClocks(item.start) }, `${words} `, when(item.start), " ");
     return { video, box, figure: make("figure", {}, box, make("figcaption", {}, text, chip(item.score, item.uncertainty))) };
   }
 

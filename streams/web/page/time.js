@@ -53,12 +53,11 @@ export function clock(time) {
   const at = seconds(time);
   if (at === null) return "–";
   const date = new Date(at * 1000);
-  const today = new Date(now() * 1000);
   const [hours, minutes, rest] = local
     ? [date.getHours(), date.getMinutes(), date.getSeconds()]
     : [date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()];
   const text = `${two(hours)}:${two(minutes)}:${two(rest)}${local ? "" : "Z"}`;
-  return day(date) === day(today) ? text : `${day(date)} ${text}`;
+  return day(date) === today() ? text : `${day(date)} ${text}`;
 }
 
 // The clock of a time axis, which has whole minutes: "14:00Z", with month and day in front if it is another day than today.
@@ -73,6 +72,9 @@ function day(date) {
     ? `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
     : date.toISOString().slice(0, 10);
 }
+
+// The day that it is now, in the zone that is shown.
+export const today = () => day(new Date(now() * 1000));
 
 // Both clocks, for tooltips: "2026-01-31 14:01:12Z, here 16:01:12 (UTC+2)".
 export function bothClocks(time) {
