@@ -121,6 +121,18 @@ def check_there(*paths: Path | None) -> None:
             path.stat()
 
 
+def check_model(folder: Path) -> None:
+    """Raise ValueError where a folder has no model that `fvq train` has made."""
+    if not any((folder / file).is_file() for file in (WHOLE, ADAPTER)):
+        raise ValueError(
+            f"{folder}: this is no model's folder: one that `fvq train` has made holds {WHOLE} or {ADAPTER}, and metrics.json"
+        )
+    if not (folder / "metrics.json").is_file():
+        raise ValueError(
+            f"metrics.json is not in the model's folder {folder}: its training has not ended, give the same `fvq train` again"
+        )
+
+
 def _check_folder(out: Path, file: str) -> None:
     """Raise ValueError where the folder has a model of the other kind: of a folder with both, the adapter would be served."""
     if (out / file).exists():

@@ -36,13 +36,14 @@ def promote(
 ) -> None:
     """Let a model serve, if the gate holds: about as good on the reference, better on the newly rated."""
     from training.adapter.replay import FROZEN
-    from training.run import check_there
+    from training.run import check_model, check_there
 
     settings = load_settings()
     if scale is not None and rated is None:
         raise SettingsError("--scale", "belongs to --rated: what people rated on the rating page are points")
     check_scale(scale)
     check_there(model, reference, rated, gate)
+    check_model(model)
     judged = rated or model / FROZEN
     if not judged.exists():
         raise ValueError(f"{judged}: there is no such file; name the rated clips that {model} was tuned on by --rated")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from scorer.find import SHIPPED
 from tests.support.cpu import cpu_seconds
 from tests.support.media import make_clip
 from tests.support.processes import PYTHON, clean_environment
@@ -51,7 +52,7 @@ BUDGETS: dict[str, tuple[list[str], set[str], float]] = {
     "models rollback": (["models", "rollback", "nano"], REGISTRY - {"streams.events"}, 6),
     "promote what is not there": (["promote", "nothing", "--reference", "nothing"], MODEL - {"scipy"} | SERVERS, 8),
     "promote instead of nothing": (
-        ["promote", ".", "--reference", ".", "--rated", ".", "--name", "nothing"],
+        ["promote", str(SHIPPED["nano"]), "--reference", ".", "--rated", ".", "--name", "nothing"],
         MODEL - {"scipy"} | SERVERS,
         8,
     ),

@@ -45,6 +45,30 @@ def promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Calla
     return promote
 
 
+@pytest.mark.parametrize("rated", [["--rated", "rated.csv"], []])
+@pytest.mark.parametrize("folder", ["clips", "rated.csv"])
+def test_what_is_no_model_s_folder_is_not_promoted(
+    folder: str, rated: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("clips").mkdir()
+    Path("rated.csv").write_text("path,mos\n")
+    result = CliRunner().invoke(app, ["promote", folder, "--reference", "rated.csv", *rated])
+    wanted = (
+        f"{folder}: this is no model's folder: one that `fvq train` has made holds model.safetensors or adapter_config.json, and"
+    )
+    assert str(result.exception).startswith(wanted)
+    assert isinstance(result.exception, ValueError)
+
+
+def test_a_model_whose_training_has_not_ended_is_not_promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rated.csv").write_text("path,mos\n")
+    Path("model.safetensors").write_bytes(b"")
+    result = CliRunner().invoke(app, ["promote", ".", "--reference", "rated.csv", "--rated", "rated.csv"])
+    assert str(result.exception).startswith("metrics.json is not in the model's folder .: its training has not ended")
+
+
 def test_what_is_published_is_the_directory(nano: Path, tmp_path: Path) -> None:
     registry = Registry(str(tmp_path / "registry"), tmp_path / "cache")
     update = publish(registry, nano, "nano", {}, version_of(SHIPPED["nano"]))
