@@ -35,8 +35,16 @@ def queue_ls(
     as_json: JsonFlag = False,
 ) -> None:
     """List the clips that wait, oldest first."""
+    from streams.queue.clips import folder_of, place_of
+
     place = parts.queue(load_settings())
-    waiting, _ = place.read()
+    left_out: list[str] = []
+    waiting, _ = place.read(left_out)
+    alone = [uri for uri in left_out if stream is None or place_of(uri).startswith(folder_of(stream))]
+    if alone:
+        clips = counted(len(alone), "stored clip is", "stored clips are")
+        beside = alone[0] if len(alone) == 1 else f"them: the first is {alone[0]}"
+        print(f"fvq: {clips} not listed, as no example that can be read lies beside {printable(beside)}", file=sys.stderr)
     examples = [example for example in waiting if stream in (None, example.stream_id)]
     if as_json:
         print(json.dumps([example.model_dump(mode="json", exclude_none=True) for example in examples]))

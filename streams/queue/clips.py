@@ -145,14 +145,20 @@ class ClipStore:
         # A store that was moved has another address than the one that was written into its examples.
         return example.model_copy(update={"clip_uri": uri})
 
-    def examples(self) -> list[TrainingExample]:
-        """The examples of all clips, read from the files beside them."""
+    def examples(self, left_out: list[str] | None = None) -> list[TrainingExample]:
+        """The examples of all clips, read from the files beside them.
+
+        left_out: gets the URIs of clips without one that can be read.
+        """
         examples = []
         for uri, _ in self.clips():
-            # A worker that was killed after it wrote the clip leaves no example.
+            example = None
             with contextlib.suppress(EventError):
-                if (example := self.example(uri)) is not None:
-                    examples.append(example)
+                example = self.example(uri)
+            if example is not None:
+                examples.append(example)
+            elif left_out is not None:  # a worker that was killed after it wrote the clip leaves no example
+                left_out.append(uri)
         return examples
 
     def _streams(self) -> Iterator[list[str]]:

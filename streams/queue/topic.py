@@ -150,13 +150,13 @@ class QueuePlace:
             return f"the clip store {self.store.shown}, which is read because FVQ_BROKER is not set"
         return f"the topic {self.connection.named(TRAINING_TOPIC)}"
 
-    def read(self) -> tuple[list[TrainingExample], dict[str, datetime]]:
+    def read(self, left_out: list[str] | None = None) -> tuple[list[TrainingExample], dict[str, datetime]]:
         """The examples that wait, oldest first, and when each deleted stream was deleted (`Queue.deletions`).
 
-        Raises `BrokerError`.
+        left_out: gets the URIs of stored clips whose example the store alone would tell, and does not. Raises `BrokerError`.
         """
         if self.connection is None:
-            return oldest_first(self.store.examples()), {}
+            return oldest_first(self.store.examples(left_out)), {}
         with QueueTopic(self.connection) as topic:
             queue = topic.refresh()
             return queue.examples(), queue.deletions()

@@ -64,6 +64,24 @@ def test_a_clip_is_deleted_in_all_its_streams_with_its_ratings(settings: Setting
     assert {rating.key[1] for rating in ratings.ratings()} == {waiting[1].example_id}
 
 
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--stream", "b"]])
+def test_a_stored_clip_without_an_example_is_not_left_out_in_silence(
+    settings: Settings, waiting: list[TrainingExample], arguments: list[str]
+) -> None:
+    assert fvq_queue("ls", *arguments).stderr == ""
+    for example, text in zip(waiting[1:], (None, "{}"), strict=True):
+        file = Path(example.clip_uri.removeprefix("file://")).with_suffix(".json")
+        file.unlink() if text is None else file.write_text(text)
+    result = fvq_queue("ls", *arguments)
+    assert result.exit_code == 0
+    if "--stream" in arguments:
+        wanted = f"1 stored clip is not listed, as no example that can be read lies beside {waiting[2].clip_uri}"
+    else:
+        wanted = "2 stored clips are not listed, as no example that can be read lies beside them: "
+        assert json.loads(fvq_queue("ls", "--json").stdout)[0]["example_id"] == waiting[0].example_id
+    assert result.stderr.startswith(f"fvq: {wanted}")
+
+
 def test_a_stream_is_deleted_with_its_ratings(settings: Settings, waiting: list[TrainingExample]) -> None:
     ratings = rate_all(settings)
     assert fvq_queue("rm", "--stream", "a").exit_code == 0
