@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -229,8 +230,16 @@ class Settings(SettingFields):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
         if config := os.environ.get("FVQ_CONFIG"):
-            sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
+            sources.append(_TomlFile(settings_cls, Path(config)))
         return tuple(sources)
+
+
+class _TomlFile(TomlConfigSettingsSource):
+    """The file of `FVQ_CONFIG`."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        # TOML is UTF-8 in every locale. Editors of Windows put a mark before it.
+        return tomllib.loads(file_path.read_text(encoding="utf-8-sig"))
 
 
 class _IncompleteError(ValueError):
@@ -277,7 +286,7 @@ def _find_sources(options: dict[str, Any]) -> dict[str, Source]:
             if path.is_fifo():
                 # The file is read again for its values, and a pipe gives them once.
                 raise SettingsError("FVQ_CONFIG", f"{config} is a pipe: write the settings to a file and name that")
-            content = tomllib.loads(path.read_text())
+            content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise SettingsError("FVQ_CONFIG", f"{config} cannot be read: {reason}") from error

@@ -191,6 +191,14 @@ def test_environment_over_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert load_settings(broker="d:4").broker == "d:4"
 
 
+def test_a_file_from_an_editor_of_windows_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "fvq.toml"
+    config.write_bytes(b'\xef\xbb\xbfbroker = "a:1"\r\nweb_port = 1234\r\n')
+    monkeypatch.setenv("FVQ_CONFIG", str(config))
+    settings = load_settings()
+    assert (settings.broker, settings.web_port) == ("a:1", 1234)
+
+
 def test_lists_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FVQ_MEDIA_ROOTS", "/media/a:/media/b:")
     monkeypatch.setenv("FVQ_FETCH_HOSTS", "cdn.example, *.origin.example")
