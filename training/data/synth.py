@@ -59,17 +59,24 @@ def synthesise(
     if len(references) < len(sources) * variants:
         raise ValueError("a source has the name of another one's variant, as anna-v1 beside anna: rename one")
 
-    def write_reference(content: str) -> bool:
-        return _has_reference(out, content, *references[content], seconds, seed)
+    def write_reference(content: str) -> str:
+        return _write_reference(out, content, *references[content], seconds, seed)
 
-    def write_segment(item: tuple[str, Degradation | None]) -> dict[str, Any] | None:
+    def write_segment(item: tuple[str, Degradation | None]) -> dict[str, Any] | str:
         content, degradation = item
         source, _ = references[content]
         return _segment(out, content, source.stem, degradation, made_from(seed, seconds, [source]))
 
+    rows = []
+    # What is left out is told here and not in the pool's threads: Ctrl-C also ends their ffmpeg, which is no fault of a segment.
     with ThreadPoolExecutor(jobs) as pool:
         written = Progress(pool.map(write_reference, references), "references", total=len(references))
-        contents = {content for content, is_written in zip(references, written, strict=True) if is_written}
+        contents = set()
+        for content, problem in zip(references, written, strict=True):
+            if problem:
+                remark(problem)
+            else:
+                contents.add(content)
         if not contents:
             raise ValueError("no reference could be made of any source")
         todo = [
@@ -79,7 +86,11 @@ def synthesise(
             for step in (None, *_drawn_steps(content, steps, kinds, seed))
         ]
         segments = pool.map(write_segment, todo)
-        rows = [row for row in Progress(segments, "segments", total=len(todo)) if row is not None]
+        for segment in Progress(segments, "segments", total=len(todo)):
+            if isinstance(segment, str):
+                remark(segment)
+            else:
+                rows.append(segment)
     if not rows:
         raise ValueError("no segment could be made of any reference")
     return write_labels(out / "labels.csv", [name for name in rows[0] if name not in ("vmaf_frames", "made_from")], rows)
@@ -92,8 +103,8 @@ def _drawn_steps(content: str, steps: int, kinds: Collection[str], seed: int) ->
     return chosen[:steps]
 
 
-def _has_reference(out: Path, content: str, source: Path, variant: int, seconds: float, seed: int) -> bool:
-    """Make the reference of a content where it is missing; False, with a remark, where its source is of no use.
+def _write_reference(out: Path, content: str, source: Path, variant: int, seconds: float, seed: int) -> str:
+    """Make the reference of a content where it is missing; returns why it is left out where its source is of no use, or "".
 
     Raises ValueError where it was made otherwise.
     """
@@ -105,18 +116,16 @@ def _has_reference(out: Path, content: str, source: Path, variant: int, seconds:
         try:
             make_reference(source, reference, seconds, variant, f"{seed}/{content}")
         except subprocess.SubprocessError:
-            remark(f"{source}: left out, ffmpeg cannot read it")
-            return False
+            return f"{source}: left out, ffmpeg cannot read it"
         except ValueError as error:
-            remark(f"left out: {error}")
-            return False
-    return True
+            return f"left out: {error}"
+    return ""
 
 
-def _segment(out: Path, content: str, person: str, degradation: Degradation | None, origin: str) -> dict[str, Any] | None:
+def _segment(out: Path, content: str, person: str, degradation: Degradation | None, origin: str) -> dict[str, Any] | str:
     """Make one segment and its record, unless the record is there; returns its row of the labels file.
 
-    degradation: None for the reference itself. origin: of `made_from`. Returns None where ffmpeg cannot make or
+    degradation: None for the reference itself. origin: of `made_from`. Returns why it is left out where ffmpeg cannot make or
     measure the segment, and where the reference is too short for this damage.
     """
     reference = out / f"{content}.reference.mkv"
@@ -136,13 +145,10 @@ def _segment(out: Path, content: str, person: str, degradation: Degradation | No
         row = kept_record(clip.with_suffix(".json"), make) | {"person": person}
     except subprocess.CalledProcessError as error:
         # Packet loss can leave nothing to decode: such a segment has no picture to rate.
-        remark(f"{name}: left out, ffmpeg failed ({error.returncode})")
-        return None
+        return f"{name}: left out, ffmpeg failed ({error.returncode})"
     except subprocess.TimeoutExpired as error:
-        remark(f"{name}: left out, ffmpeg took more than {error.timeout:g} s")
-        return None
+        return f"{name}: left out, ffmpeg took more than {error.timeout:g} s"
     except ValueError as error:
-        remark(f"{name}: left out, {error}")
-        return None
+        return f"{name}: left out, {error}"
     # The label is computed again, because targets change more often than pictures.
     return row | {"mos": label(degradation, row["vmaf"])} if degradation else row

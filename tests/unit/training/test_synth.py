@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import errno
 import subprocess
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -236,3 +238,23 @@ def test_a_full_disk_is_no_fault_of_a_source(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="No space left on device: '/dev/full'") as caught:
             write()
         assert caught.value.errno == errno.ENOSPC
+
+
+def test_what_an_interruption_ended_is_not_called_a_fault_of_the_segment(
+    still: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C reaches ffmpeg too, which then ends with 255 in the threads."""
+
+    def interrupted(items: Iterable[Any], what: str, *, total: int) -> Iterator[Any]:
+        if what == "segments":
+            raise KeyboardInterrupt
+        yield from items
+
+    def ended(*_: object) -> None:
+        raise subprocess.CalledProcessError(255, "ffmpeg")
+
+    monkeypatch.setattr(synth, "Progress", interrupted)
+    monkeypatch.setattr(synth, "degrade", ended)
+    with pytest.raises(KeyboardInterrupt):
+        synthesise(tmp_path, [still], steps=4, seconds=0.2, jobs=2)
+    assert capsys.readouterr().err == ""
