@@ -10,7 +10,7 @@ from streams.events.scores import SegmentScore
 from streams.events.segments import SegmentEvent
 from streams.events.training import ModelUpdate, StreamDeletion, TrainingExample
 
-_MODEL = {"name": "nano", "version": "1c95e7506f97"}
+_MODEL = {"name": "nano", "version": "bf217f7df567"}
 
 _SEGMENT = {
     "stream_id": "studio-7",

@@ -49,7 +49,7 @@ def _score(chance: random.Random, stream_id: str, number: int) -> SegmentScore:
             black=chance.random(), freeze=0.0, blur=chance.random(), blockiness=chance.random(), noise=chance.random(),
             luma=100 * chance.random(), contrast=50 * chance.random(),
         ),
-        model=ModelRef(name="nano", version="1c95e7506f97"), tier="full", fingerprint=f"{chance.getrandbits(64):016x}",
+        model=ModelRef(name="nano", version="bf217f7df567"), tier="full", fingerprint=f"{chance.getrandbits(64):016x}",
         timing={
             "fetch_ms": round(chance.uniform(0, 90), 1), "sample_ms": round(chance.uniform(20, 300), 1),
             "score_ms": round(chance.uniform(5, 90), 1), "lag_s": round(chance.uniform(0.2, 3), 3),

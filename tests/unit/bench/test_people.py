@@ -22,7 +22,7 @@ def test_nobody_is_trained_and_judged_on() -> None:
     for name in ("file", "sha256"):
         assert len({row[name] for row in rows}) == len(rows)
     assert {row["purpose"] for row in rows} == {"training", "judging"}
-    assert {row["licence"] for row in rows} <= {"MIT", "CC-BY-4.0", "CC0-1.0"}
+    assert {row["licence"] for row in rows} <= {"MIT", "CC-BY-4.0", "CC0-1.0", "BSD-3-Clause"}
     assert len(listed("training")) + len(listed("judging")) == len(rows)
 
 
