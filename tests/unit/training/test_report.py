@@ -16,6 +16,7 @@ from streams import parts
 from streams.cli.promote import promote
 from streams.cli.training import evaluate
 from streams.errors import BrokerError
+from tests.support.processes import ROOT
 from training.evaluation import gate, report
 from training.evaluation.agreement import FIGURES
 from training.evaluation.gate import Verdict, table
@@ -96,7 +97,7 @@ def test_a_verdict_is_printed_also_where_no_worker_can_be_told(
     monkeypatch.setattr(gate, "judge", lambda *_: verdict)
     monkeypatch.setattr(parts, "announce_update", away)
     with pytest.raises(BrokerError):
-        promote(tmp_path, tmp_path, rated=tmp_path, as_json=True)
+        promote(ROOT / "scorer/nano", tmp_path, rated=tmp_path, as_json=True)
     assert json.loads(capsys.readouterr().out) == verdict.as_dict()
 
 
