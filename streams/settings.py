@@ -238,8 +238,12 @@ class _TomlFile(TomlConfigSettingsSource):
     """The file of `FVQ_CONFIG`."""
 
     def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
-        # TOML is UTF-8 in every locale. Editors of Windows put a mark before it.
-        return tomllib.loads(file_path.read_text(encoding="utf-8-sig"))
+        return _toml_of(file_path)
+
+
+def _toml_of(file: Path | Traversable) -> dict[str, Any]:
+    # TOML is UTF-8 in every locale. Editors of Windows put a mark before it.
+    return tomllib.loads(file.read_text(encoding="utf-8-sig"))
 
 
 class _IncompleteError(ValueError):
@@ -286,7 +290,7 @@ def _find_sources(options: dict[str, Any]) -> dict[str, Source]:
             if path.is_fifo():
                 # The file is read again for its values, and a pipe gives them once.
                 raise SettingsError("FVQ_CONFIG", f"{config} is a pipe: write the settings to a file and name that")
-            content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+            content = _toml_of(path)
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise SettingsError("FVQ_CONFIG", f"{config} cannot be read: {reason}") from error
